@@ -1,0 +1,206 @@
+"""The three stages of MTCNN: P-Net proposes, R-Net rejects, O-Net refines and places the landmarks.
+
+The steps and their constants are those of Zhang et al. (2016) as facenet-pytorch computes them; sections named below are the
+paper's. Boxes between the stages are (n, 5): x1, y1, x2, y2, score.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from numpy.typing import NDArray
+from torchvision.ops import nms as fast_nms
+
+from framehook import Image, geometry
+from framehook_plugins.mtcnn.area import AreaPool
+
+_CELL = 12  # P-Net sees 12 x 12 pixels ...
+_STRIDE = 2  # ... at every second position
+_CROPS_AT_ONCE = 512
+_PIXELS_AT_ONCE = 3_000_000  # of P-Net's input: bounds memory when a batch holds large frames
+
+Floats = NDArray[np.float32]
+
+
+class Faces(NamedTuple):
+    """The faces of one picture."""
+
+    boxes: Floats
+    """(n, 4) x1, y1, x2, y2 in pixels; they may reach beyond the picture."""
+    scores: Floats
+    """(n,)."""
+    landmarks: Floats
+    """(n, 5, 2) x, y in pixels."""
+
+
+class Cascade:
+    """MTCNN over batches of pictures of any sizes."""
+
+    def __init__(
+        self, *, min_face: int, thresholds: tuple[float, float, float], factor: float, device: torch.device
+    ) -> None:
+        self._min_face = min_face
+        self._thresholds = thresholds
+        self._factor = factor
+        self._device = device
+        self._pnet = PNet().to(device).eval()
+        self._rnet = RNet().to(device).eval()
+        self._onet = ONet().to(device).eval()
+
+    @torch.inference_mode()
+    def find(self, images: Sequence[Image]) -> list[Faces]:
+        """Return the faces of each picture, (h, w, 3) uint8 RGB, best score first."""
+        pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        proposals = self._propose(pools, sizes)
+        rejected = self._reject(pools, sizes, proposals)
+        return self._refine(pools, sizes, rejected)
+
+    def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]]) -> list[Floats]:
+        """P-Net over the picture pyramid, pictures of one size together."""
+        found: list[list[Floats]] = [[] for _ in sizes]
+        by_size = defaultdict(list)
+        for i in pools:
+            by_size[sizes[i]].append(i)
+        for (height, width), members in by_size.items():
+            for scale in self._scales(height, width):
+                level = (int(height * scale + 1), int(width * scale + 1))
+                step = max(1, _PIXELS_AT_ONCE // (level[0] * level[1]))
+                for start in range(0, len(members), step):
+                    some = members[start : start + step]
+                    pixels = np.stack([pools[i].whole(*level) for i in some])
+                    for i, boxes in zip(some, self._propose_level(pixels, scale), strict=True):
+                        found[i].append(boxes)
+        return [_merge_levels(levels) for levels in found]
+
+    def _scales(self, height: int, width: int) -> list[float]:
+        scale = _CELL / self._min_face
+        shorter = min(height, width) * scale
+        scales = []
+        while shorter >= _CELL:
+            scales.append(scale)
+            scale *= self._factor
+            shorter *= self._factor
+        return scales
+
+    def _propose_level(self, pixels: Floats, scale: float) -> list[Floats]:
+        """Return (n, 9) for each picture: box, score, and P-Net's four regression offsets."""
+        offsets, probabilities = self._pnet(self._network_input(pixels))
+        score = probabilities[:, 1].cpu().numpy()  # (b, rows, columns)
+        offsets = offsets.permute(0, 2, 3, 1).cpu().numpy()  # (b, rows, columns, 4)
+        boxes = []
+        for i in range(len(pixels)):
+            cells = np.argwhere(score[i] >= self._thresholds[0])  # (n, 2) row, column
+            corner = _STRIDE * cells[:, ::-1].astype(np.float32)  # x, y in the level's pixels
+            low = np.floor((corner + 1) / np.float32(scale))
+            high = np.floor((corner + _CELL) / np.float32(scale))
+            rows, columns = cells.T
+            candidates = np.concatenate([low, high, score[i][rows, columns, None], offsets[i][rows, columns]], axis=1)
+            boxes.append(_suppress(candidates, 0.5))
+        return boxes
+
+    def _reject(
+        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], proposals: list[Floats]
+    ) -> list[Floats]:
+        """R-Net on a 24 x 24 crop of each proposal."""
+        boxes = [_square(_shift(p[:, :5], p[:, 5:9], extent=0)) for p in proposals]
+        boxes, crops = self._cut(pools, sizes, boxes, 24)
+        if not len(crops):
+            return boxes
+        results = [self._rnet(self._network_input(part)) for part in _chunks(crops)]
+        offsets = torch.cat([r[0] for r in results]).cpu().numpy()
+        scores = torch.cat([r[1] for r in results])[:, 1].cpu().numpy()
+        kept = []
+        for box, rows in _by_picture(boxes):
+            good = scores[rows] > self._thresholds[1]
+            candidates = np.concatenate([box[good, :4], scores[rows][good, None], offsets[rows][good]], axis=1)
+            candidates = _suppress(candidates, 0.7)
+            kept.append(_square(_shift(candidates[:, :5], candidates[:, 5:9], extent=1)))
+        return kept
+
+    def _refine(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], boxes: list[Floats]) -> list[Faces]:
+        """O-Net on a 48 x 48 crop of each box that is left."""
+        boxes, crops = self._cut(pools, sizes, boxes, 48)
+        if not len(crops):
+            return [_faces(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)) for _ in boxes]
+        results = [self._onet(self._network_input(part)) for part in _chunks(crops)]
+        offsets, points, probabilities = (torch.cat(parts).cpu().numpy() for parts in zip(*results, strict=True))
+        scores = probabilities[:, 1]
+        found = []
+        for box, rows in _by_picture(boxes):
+            good = scores[rows] > self._thresholds[2]
+            box = np.concatenate([box[good, :4], scores[rows][good, None]], axis=1)
+            sides = box[:, 2:4] - box[:, 0:2] + 1
+            relative = points[rows][good].reshape(-1, 2, 5).transpose(0, 2, 1)  # (n, 5, 2), of the box's sides
+            landmarks = sides[:, None] * relative + box[:, None, 0:2] - 1
+            box = _shift(box, offsets[rows][good], extent=1)
+            # The weights were tuned with boxes that include their last pixel: hence one more on the far side.
+            inclusive = box[:, :4] + np.array([0, 0, 1, 1], np.float32)
+            keep = geometry.nms(inclusive, box[:, 4], threshold=0.7, overlap="smaller")
+            found.append(_faces(box[keep], landmarks[keep]))
+        return found
+
+    def _cut(
+        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], boxes: list[Floats], side: int
+    ) -> tuple[list[Floats], Floats]:
+        """Cut all boxes, and leave out those with no pixel in their picture."""
+        kept, crops = [], [np.empty((0, side, side, 3), np.float32)]
+        for i, box in enumerate(boxes):
+            height, width = sizes[i]
+            # Boxes count pixels from 1 and include the last one, as in the code that the weights come from.
+            inside = np.trunc(box[:, :4]).astype(np.int64)
+            inside[:, 0:2] = np.maximum(inside[:, 0:2], 1) - 1
+            inside[:, 2:4] = np.minimum(inside[:, 2:4], [width, height])
+            there = (inside[:, 2:4] > inside[:, 0:2]).all(axis=1)
+            kept.append(box[there])
+            if there.any():
+                crops.append(pools[i].crops(inside[there], side))
+        return kept, np.concatenate(crops)
+
+    def _network_input(self, pixels: Floats) -> torch.Tensor:
+        """Turn (n, h, w, 3) of 0 to 255 into (n, 3, h, w) of -1 to 1 on the device."""
+        batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
+        return (batch - 127.5) * 0.0078125
+
+
+def _faces(boxes: Floats, landmarks: Floats) -> Faces:
+    return Faces(boxes=boxes[:, :4], scores=boxes[:, 4], landmarks=landmarks)
+
+
+def _chunks(crops: Floats) -> list[Floats]:
+    return [crops[i : i + _CROPS_AT_ONCE] for i in range(0, len(crops), _CROPS_AT_ONCE)]
+
+
+def _by_picture(boxes: list[Floats]) -> list[tuple[Floats, slice]]:
+    """Return each picture's boxes with their rows in the arrays that hold all pictures' crops."""
+    ends = np.cumsum([len(box) for box in boxes]).tolist()
+    return [(box, slice(end - len(box), end)) for box, end in zip(boxes, ends, strict=True)]
+
+
+def _merge_levels(levels: list[Floats]) -> Floats:
+    return _suppress(np.concatenate([np.empty((0, 9), np.float32), *levels]), 0.7)
+
+
+def _suppress(candidates: Floats, threshold: float) -> Floats:
+    """Non-maximum suppression on columns 0 to 4; thousands of candidates make the compiled one worth it."""
+    if not len(candidates):
+        return candidates
+    keep = fast_nms(torch.from_numpy(candidates[:, :4]), torch.from_numpy(candidates[:, 4]), threshold)
+    return np.asarray(candidates[keep.numpy()])
+
+
+def _shift(boxes: Floats, offsets: Floats, *, extent: int) -> Floats:
+    """Move each corner by its offset, in units of the box's sides plus `extent` (section II.B, bounding box regression)."""
+    sides = boxes[:, 2:4] - boxes[:, 0:2] + np.float32(extent)
+    moved = boxes.copy()
+    moved[:, 0:2] += offsets[:, 0:2] * sides
+    moved[:, 2:4] += offsets[:, 2:4] * sides
+    return moved
+
+
+def _square(boxes: Floats) -> Floats:
+    """Widen the shorter side about the centre, as R-Net and O-Net see squares."""
+    return np.concatenate([geometry.square(boxes[:, :4]), boxes[:, 4:5]], axis=1).astype(np.float32, copy=False)

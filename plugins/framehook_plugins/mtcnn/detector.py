@@ -1,0 +1,64 @@
+"""The detector that the pipeline talks to; the networks behind it are loaded when first needed."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from framehook import Detections, Frame, OptionError
+from framehook_plugins.device import Device, resolve_device
+
+if TYPE_CHECKING:
+    from framehook_plugins.mtcnn.cascade import Cascade
+
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+
+
+class MtcnnDetector:
+    """Find faces and their five landmarks with MTCNN.
+
+    Source: Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks"
+    (IEEE Signal Processing Letters 23, 2016), with the networks and weights of facenet-pytorch, whose results it reproduces.
+
+    Each result carries the attribute `landmarks`, (n, 5, 2) x, y in pixels: left eye, right eye, nose, left and right corner of
+    the mouth, as seen in the picture.
+
+    Args:
+        min_face: the smallest face to look for, in pixels; the time a frame takes grows with 1 / min_face².
+        thresholds: the scores that a candidate must reach in the three stages.
+        factor: from one level of the picture pyramid to the next.
+        device: where the networks run.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_face: Annotated[int, Field(ge=6)] = 20,
+        thresholds: tuple[Threshold, Threshold, Threshold] = (0.6, 0.7, 0.7),
+        factor: Annotated[float, Field(ge=0.3, le=0.9)] = 0.709,
+        device: Device = "auto",
+    ) -> None:
+        if min_face < 1 or not 0 < factor < 1:
+            raise OptionError(f"min_face must be at least 1 and factor between 0 and 1, got {min_face} and {factor}")
+        self._min_face = min_face
+        self._thresholds = thresholds
+        self._factor = factor
+        self._device = device
+        if device == "cuda":
+            resolve_device(device)  # an absent device is told before any frame is decoded
+
+    def detect(self, frames: Sequence[Frame]) -> Sequence[Detections]:
+        """Return the faces of each frame, best score first."""
+        return [
+            Detections(boxes=faces.boxes, scores=faces.scores, attributes={"landmarks": faces.landmarks})
+            for faces in self._cascade.find([frame.image for frame in frames])
+        ]
+
+    @cached_property
+    def _cascade(self) -> "Cascade":
+        from framehook_plugins.mtcnn.cascade import Cascade  # brings torch
+
+        return Cascade(
+            min_face=self._min_face, thresholds=self._thresholds, factor=self._factor, device=resolve_device(self._device)
+        )

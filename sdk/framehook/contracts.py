@@ -1,0 +1,129 @@
+"""What a plugin must offer: Protocols of one to three methods, batch in and batch out, same length and same order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+from framehook.detections import Detections
+from framehook.frame import Frame, StreamInfo
+from framehook.results import FrameResult, StreamStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One attribute that a classifier adds, and how the views of one track become one value.
+
+    - `mean`: the weighted mean of the numbers seen.
+    - `std`: of the column named by `of`, the standard deviation of the mixture of all views, each with the mean and the standard
+      deviation that it reported: sqrt(E[std²] + Var[mean]).
+    - `vote`: of words: the probabilities of all `categories` are averaged, and the likeliest is reported. A view gives its own
+      word the probability in the column named by `of`, and shares out the rest evenly.
+    - `probability`: the averaged probability of the word that the `vote` column named by `of` reports.
+    - `last`: the latest value.
+    """
+
+    name: str
+    """The attribute's name, and its heading in files."""
+    aggregate: Literal["mean", "std", "vote", "probability", "last"] = "last"
+    """How a track's views become one value."""
+    of: str = ""
+    """The column that `std` and `probability` belong to; for `vote`, the column with its probability."""
+    categories: tuple[str, ...] = ()
+    """The words that a `vote` column may hold."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where frames come from."""
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is known of the stream."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Let go of files and devices; a second call is harmless."""
+        ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds things in frames."""
+
+    def detect(self, frames: Sequence[Frame]) -> Sequence[Detections]:
+        """Return what is in each frame."""
+        ...
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """What a detector may also offer: to find again what was near these boxes a moment ago, at a fraction of the cost."""
+
+    def refine(self, frames: Sequence[Frame], near: Sequence[Detections]) -> Sequence[Detections]:
+        """Return what is left of `near` in each frame, with new boxes and scores and the same tracks."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Gives the same id to the same thing from frame to frame. Each stream has its own."""
+
+    def update(self, frame: Frame, detections: Detections) -> Detections:
+        """Return the same detections, in the same order, with their tracks."""
+        ...
+
+    def predict(self, frame: Frame) -> Detections:
+        """Return where the known tracks should be in this frame."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Says more of what was found.
+
+    Besides its columns it may add an attribute `quality`, 0 to 1: the weight of this view in its track. The engine uses it up:
+    it does not reach the sinks.
+    """
+
+    columns: ClassVar[tuple[Column, ...]]
+
+    def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
+        """Return the same detections, in the same order, with the attributes that `columns` names."""
+        ...
+
+
+@runtime_checkable
+class Analyzer(Protocol):
+    """Sees every result of one stream in order. Each stream has its own."""
+
+    def analyze(self, result: FrameResult) -> FrameResult:
+        """Return the result, with attributes or events added."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes results somewhere. One sink serves all streams of a run."""
+
+    def open(self, stream: StreamInfo) -> None:
+        """Prepare for the results of a stream; called once for each, before its first."""
+        ...
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result; those of a stream come in order."""
+        ...
+
+    def close(self) -> None:
+        """Finish everything; a second call is harmless."""
+        ...
+
+
+@runtime_checkable
+class StreamSink(Sink, Protocol):
+    """A sink that wants to know when a stream has ended: to finish that stream's files, or to write its statistics."""
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Finish what belongs to this stream; called once, after its last result."""
+        ...

@@ -1,0 +1,171 @@
+"""What was found in one frame: arrays inside, rows at the edges."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+NO_TRACK = -1
+"""The track id of a detection that belongs to no track."""
+
+Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.integer[Any]] | slice | Sequence[int] | Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One row of a `Detections`, in plain Python numbers."""
+
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels."""
+    score: float
+    """The detector's confidence, 0 to 1."""
+    label: str
+    """What it is, such as `face`."""
+    track: int
+    """The id of its track, -1 for none."""
+    attributes: Mapping[str, Any]
+    """This row of each attribute: a number, a string, or an array for attributes of several values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Detections:
+    """What was found in one frame: n boxes and, for each, a score, a label, a track and attributes.
+
+    Arrays are converted to the types below and checked for length when the record is made.
+
+    Raises:
+        ValueError: an array whose shape does not fit, naming it with what was got and wanted.
+    """
+
+    boxes: NDArray[np.float32]
+    """(n, 4) x1, y1, x2, y2 in pixels of the frame; x2 and y2 lie outside the box."""
+    scores: NDArray[np.float32] = None  # type: ignore[assignment]  # filled in below
+    """(n,) confidence, 0 to 1; 1 where not given."""
+    labels: NDArray[np.int64] = None  # type: ignore[assignment]  # filled in below
+    """(n,) index into `names`; 0 where not given."""
+    tracks: NDArray[np.int64] = None  # type: ignore[assignment]  # filled in below
+    """(n,) track ids, -1 for none."""
+    names: tuple[str, ...] = ("face",)
+    """The words for the labels."""
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Arrays of length n by name: numbers, or fixed-width strings; a missing float is NaN, a missing string is empty."""
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.boxes, dtype=np.float32)
+        if boxes.ndim != 2 or boxes.shape[1] != 4:
+            raise ValueError(f"boxes must be (n, 4), got {boxes.shape}")
+        n = len(boxes)
+        columns = {
+            "scores": _column("scores", self.scores, n, np.float32, 1.0),
+            "labels": _column("labels", self.labels, n, np.int64, 0),
+            "tracks": _column("tracks", self.tracks, n, np.int64, NO_TRACK),
+        }
+        labels = columns["labels"]
+        if n and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.names):
+            raise ValueError(f"labels must be 0 to {len(self.names) - 1} for names {self.names}, got {labels.tolist()}")
+        attributes = {name: _attribute(name, values, n) for name, values in self.attributes.items()}
+        object.__setattr__(self, "boxes", boxes)
+        for name, values in columns.items():
+            object.__setattr__(self, name, values)
+        object.__setattr__(self, "attributes", MappingProxyType(attributes))
+
+    @classmethod
+    def empty(cls, *, names: tuple[str, ...] = ("face",)) -> "Detections":
+        """Return the record of a frame in which nothing was found."""
+        return cls(boxes=np.empty((0, 4), np.float32), names=names)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Detections"]) -> "Detections":
+        """Join records of the same names and attributes, in order.
+
+        Raises:
+            ValueError: parts that differ in their names or in which attributes they carry.
+        """
+        if not parts:
+            return cls.empty()
+        first = parts[0]
+        for part in parts[1:]:
+            if part.names != first.names or part.attributes.keys() != first.attributes.keys():
+                raise ValueError(
+                    "cannot concatenate detections of different kinds: "
+                    f"{first.names} with {sorted(first.attributes)}, and {part.names} with {sorted(part.attributes)}"
+                )
+        return cls(
+            boxes=np.concatenate([part.boxes for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            tracks=np.concatenate([part.tracks for part in parts]),
+            names=first.names,
+            attributes={name: np.concatenate([part.attributes[name] for part in parts]) for name in first.attributes},
+        )
+
+    def with_attributes(self, **attributes: ArrayLike) -> "Detections":
+        """Return a copy with these attributes added or replaced, each of length n."""
+        return replace(self, attributes={**self.attributes, **attributes})  # type: ignore[dict-item]  # converted when made
+
+    def without_attributes(self, *names: str) -> "Detections":
+        """Return a copy without these attributes; a name that is not there is passed over."""
+        return replace(self, attributes={name: values for name, values in self.attributes.items() if name not in names})
+
+    def with_tracks(self, tracks: ArrayLike) -> "Detections":
+        """Return a copy with these track ids, (n,), -1 for none."""
+        return replace(self, tracks=tracks)  # type: ignore[arg-type]  # converted when made
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: Rows) -> "Detections":
+        """Select rows by mask, slice or indices."""
+        if isinstance(rows, (int, np.integer)):
+            raise TypeError("select rows with a mask, a slice or a list of indices; for one row: list(detections)[i]")
+        index = rows if isinstance(rows, slice) else np.asarray(rows)
+        if isinstance(index, np.ndarray) and not index.size:
+            index = index.astype(np.int64)  # an empty list is float64 to numpy, and no index
+        return replace(
+            self,
+            boxes=self.boxes[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
+            tracks=self.tracks[index],
+            attributes={name: values[index] for name, values in self.attributes.items()},
+        )
+
+    def __iter__(self) -> Iterator[Detection]:
+        for i, (x1, y1, x2, y2) in enumerate(self.boxes.tolist()):
+            yield Detection(
+                box=(x1, y1, x2, y2),
+                score=float(self.scores[i]),
+                label=self.names[self.labels[i]],
+                track=int(self.tracks[i]),
+                attributes={name: _plain(values[i]) for name, values in self.attributes.items()},
+            )
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {values.shape}" for name, values in self.attributes.items())
+        return f"Detections({len(self)} of {self.names}, attributes: {shapes or 'none'})"
+
+
+def _column(name: str, values: ArrayLike | None, n: int, dtype: type[np.generic], missing: float) -> NDArray[Any]:
+    if values is None:
+        return np.full(n, missing, dtype)
+    array = np.asarray(values, dtype=dtype)
+    if array.shape != (n,):
+        raise ValueError(f"{name} must be ({n},) like the boxes, got {array.shape}")
+    return array
+
+
+def _attribute(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.ndim == 0 or len(array) != n:
+        raise ValueError(f"attribute '{name}' must have length {n} like the boxes, got shape {array.shape}")
+    if array.dtype == object:
+        raise ValueError(f"attribute '{name}' must be numbers or strings, got an array of objects")
+    return array
+
+
+def _plain(value: Any) -> Any:
+    """Turn a numpy scalar into the Python number or string it holds; leave arrays as they are."""
+    return value.item() if isinstance(value, np.generic) else value

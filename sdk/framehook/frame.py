@@ -1,0 +1,99 @@
+"""One picture of a stream, with its exact time."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image: TypeAlias = NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB."""
+
+
+class Picture(Protocol):
+    """What a frame is decoded into: pixels that are converted only when they are asked for."""
+
+    def rgb(self) -> Image:
+        """Convert to (height, width, 3) RGB, upright."""
+        ...
+
+    def scaled(self, width: int, height: int) -> Image:
+        """Convert and scale in one pass to (height, width, 3) RGB, upright."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """What is known of a stream before its first frame is decoded."""
+
+    name: str
+    """Unique among the streams of a run; for a file, its stem."""
+    width: int
+    """Pixels, after rotation."""
+    height: int
+    """Pixels, after rotation."""
+    rate: Fraction | None = None
+    """Frames per second, on average; None where the container does not say."""
+    duration_seconds: float | None = None
+    """Length as the container states it; None where it does not."""
+    frames: int | None = None
+    """Number of frames as the container states it; None where it does not."""
+    live: bool = False
+    """True for cameras and network streams, whose frames come whether or not we are ready."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Frame:
+    """One picture and when it is shown.
+
+    `image` is converted from the decoder's own format when first asked for, and kept: a frame that nobody looks at costs no
+    conversion. Do not write into it: every stage sees the same array.
+    """
+
+    stream: StreamInfo
+    """The stream that it belongs to."""
+    index: int
+    """Position in the stream as decoded, from 0."""
+    pts: int
+    """Presentation time in units of `time_base`."""
+    time_base: Fraction
+    """Seconds per unit of `pts`."""
+    picture: Picture = field(compare=False)
+    """The decoder's own pixels."""
+
+    @property
+    def seconds(self) -> float:
+        """Presentation time in seconds, exact but for the rounding to a float."""
+        return float(self.pts * self.time_base)
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.stream.width
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.stream.height
+
+    @cached_property
+    def image(self) -> Image:
+        """(height, width, 3) uint8 RGB, upright, read-only."""
+        image = self.picture.rgb()
+        image.flags.writeable = False
+        return image
+
+    def resized(self, width: int, height: int) -> Image:
+        """Return the picture as (height, width, 3) uint8 RGB, converted and scaled in one pass.
+
+        Raises:
+            ValueError: a size below 1 pixel.
+        """
+        if width < 1 or height < 1:
+            raise ValueError(f"a picture is at least 1 x 1 pixels, got {width} x {height}")
+        return self.picture.scaled(width, height)
+
+    def __repr__(self) -> str:
+        return f"Frame({self.stream.name!r}, index={self.index}, seconds={self.seconds:.3f}, {self.width} x {self.height})"
