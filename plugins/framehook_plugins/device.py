@@ -20,5 +20,7 @@ def resolve_device(wanted: Device) -> "torch.device":
     import torch  # not above: options are checked and plugins listed without it
 
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"device 'cuda' is not there: torch {torch.__version__} sees no CUDA device; use device 'cpu' or 'auto'")
+        raise DeviceError(
+            f"device 'cuda' is not there: torch {torch.__version__} sees no CUDA device; use device 'cpu' or 'auto'"
+        )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

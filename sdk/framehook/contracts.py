@@ -49,6 +49,21 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class DamageReporter(Protocol):
+    """What a source may also offer: to tell what of it could not be read."""
+
+    @property
+    def damaged(self) -> int:
+        """How many packets or frames were left out."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the results should know, each in one line."""
+        ...
+
+
+@runtime_checkable
 class Detector(Protocol):
     """Finds things in frames."""
 

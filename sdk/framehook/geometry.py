@@ -59,7 +59,7 @@ def nms(
 
 def clip(boxes: Boxes, *, width: int, height: int) -> Boxes:
     """Return the boxes cut to a picture of this size."""
-    return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
+    return np.asarray(np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype)))
 
 
 def square(boxes: Boxes, *, margin: float = 0.0) -> Boxes:

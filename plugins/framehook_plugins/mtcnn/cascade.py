@@ -39,9 +39,7 @@ class Faces(NamedTuple):
 class Cascade:
     """MTCNN over batches of pictures of any sizes."""
 
-    def __init__(
-        self, *, min_face: int, thresholds: tuple[float, float, float], factor: float, device: torch.device
-    ) -> None:
+    def __init__(self, *, min_face: int, thresholds: tuple[float, float, float], factor: float, device: torch.device) -> None:
         self._min_face = min_face
         self._thresholds = thresholds
         self._factor = factor
@@ -102,9 +100,7 @@ class Cascade:
             boxes.append(_suppress(candidates, 0.5))
         return boxes
 
-    def _reject(
-        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], proposals: list[Floats]
-    ) -> list[Floats]:
+    def _reject(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], proposals: list[Floats]) -> list[Floats]:
         """R-Net on a 24 x 24 crop of each proposal."""
         boxes = [_square(_shift(p[:, :5], p[:, 5:9], extent=0)) for p in proposals]
         boxes, crops = self._cut(pools, sizes, boxes, 24)

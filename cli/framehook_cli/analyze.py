@@ -1,0 +1,141 @@
+"""`framehook analyze`: recordings in, files out."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from framehook import (
+    OutputError,
+    Pipeline,
+    Plugins,
+    RunError,
+    SourceSpec,
+    StreamStatistics,
+    parse_spec,
+    read_config,
+)
+from framehook_cli.outputs import meter, verbosity
+from framehook_plugins.sinks.summary import is_complete
+
+_DEFAULT_SINKS = ("csv", "jsonl")
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: framehook-results]")
+@click.option("--detector", metavar="NAME[:OPTIONS]", help="What finds faces.  [default: mtcnn]")
+@click.option("--tracker", metavar="NAME[:OPTIONS]", help="What follows them.  [default: iou]")
+@click.option("--classifier", "classifiers", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: age-gender]")
+@click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: csv, jsonl]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run.  [default: auto]")
+@click.option("--start", type=float, metavar="SECONDS", help="Pass over what comes before.")
+@click.option("--end", type=float, metavar="SECONDS", help="Stop there.")
+@click.option("--every", type=int, metavar="N", help="Analyse every N-th frame.")
+@click.option("--fps", type=float, metavar="F", help="Analyse at most F frames a second of the stream's time.")
+@click.option("--detect-every", type=int, metavar="N", help="Detect on every N-th of these, and follow in between.")
+@click.option("--annotate", is_flag=True, help="Also write the video with what was found drawn in.")
+@click.option("--resume", is_flag=True, help="Pass over the sources whose results in --out are complete.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings; the command line wins.")
+@verbosity
+@click.pass_obj
+def analyze(
+    installed: Plugins,
+    sources: tuple[str, ...],
+    config: Path | None,
+    annotate: bool,
+    resume: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Analyse recordings, streams or cameras.
+
+    SOURCE is a video or image file, a folder or glob of these, an address such as rtsp://…, or a camera's number. The results lie
+    in a folder for each source: detections.csv, detections.jsonl, tracks.csv and summary.json.
+    """
+    configured = read_config(config) if config else {}
+    given = {name: value for name, value in settings.items() if value not in (None, ())}
+    merged = {"out": Path("framehook-results"), **configured, **given}
+    merged["sinks"] = _sinks(list(merged.get("sinks") or _DEFAULT_SINKS), annotate=annotate)
+    out = Path(merged["out"])
+    pipeline = Pipeline(**merged, plugins=installed)
+    specs = pipeline.open_sources(list(sources))
+    _check_writable(out)
+    left = [spec for spec in specs if not (resume and is_complete(out / spec.name / "summary.json"))]
+    if not quiet and len(left) < len(specs):
+        click.echo(f"{len(specs) - len(left)} of {len(specs)} sources are complete already", err=True)
+    return _run(pipeline, left, out, quiet=quiet, as_json=as_json)
+
+
+def _run(pipeline: Pipeline, specs: list[SourceSpec], out: Path, *, quiet: bool, as_json: bool) -> int:
+    failure: RunError | None = None
+    run = pipeline.run(specs)
+    start, end = pipeline.settings["start"], pipeline.settings["end"]
+    try:
+        with run, meter(quiet=quiet, start=start, end=end) as show:
+            for result in run:
+                show(result)
+    except RunError as error:
+        failure = error
+    except KeyboardInterrupt:
+        click.echo(f"framehook: interrupted: what was analysed until then is in {out}", err=True)
+        raise
+    finished = list(run.statistics.values())
+    if as_json:
+        click.echo(json.dumps([_in_words(one, out) for one in finished], indent=2))
+    elif not quiet:
+        for one in finished:
+            _tell(one, out)
+    if failure is not None:
+        _tell_failures(finished, failure)
+        return 1
+    return 0
+
+
+def _sinks(sinks: list[Any], *, annotate: bool) -> list[Any]:
+    """Add the sinks that every analysis has; the summary comes last, since it says that the others are whole."""
+    names = [parse_spec(sink)[0] if isinstance(sink, str) else sink.get("name") for sink in sinks]
+    added = ["tracks", *(["video"] if annotate else []), "summary"]
+    return sinks + [name for name in added if name not in names]
+
+
+def _check_writable(out: Path) -> None:
+    """Say now what would else be said after the models are loaded.
+
+    Raises:
+        OutputError: the folder cannot be made, or nothing can be written into it.
+    """
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise OutputError(f"cannot write results into '{out}': '{existing}' is a file; choose another --out")
+    if not os.access(existing, os.W_OK):
+        raise OutputError(f"cannot write results into '{out}': no permission to write in '{existing}'; choose another --out")
+
+
+def _tell(statistics: StreamStatistics, out: Path) -> None:
+    """Print what came of one stream."""
+    name = statistics.stream
+    if statistics.processed:
+        rate = statistics.processed / statistics.seconds if statistics.seconds else 0.0
+        click.echo(
+            f"{name}: {statistics.processed} frames at {rate:.1f} frames/s, {statistics.detections} detections, "
+            f"{statistics.tracks} tracks -> {out / name}"
+        )
+    for warning in statistics.warnings:
+        click.echo(f"{name}: {warning}", err=True)
+
+
+def _tell_failures(finished: list[StreamStatistics], failure: RunError) -> None:
+    """Print one line for each thing that failed."""
+    errors = dict.fromkeys(one.error for one in finished if one.error)
+    for error in errors or [str(failure)]:
+        click.echo(f"framehook: {error}", err=True)
+
+
+def _in_words(statistics: StreamStatistics, out: Path) -> dict[str, Any]:
+    return {**asdict(statistics), "folder": str(out / statistics.stream)}

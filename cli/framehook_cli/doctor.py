@@ -1,0 +1,97 @@
+"""`framehook doctor`: versions, devices, codecs, plugins, and what is wrong with them."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+import click
+
+from framehook import FramehookError, Plugins
+from framehook_cli.plugins import describe
+
+_PACKAGES = (
+    "framehook", "av", "numpy", "pluggy", "pydantic", "torch", "torchvision", "facenet-pytorch", "opencv-python-headless",
+    "safetensors", "scipy",
+)  # fmt: skip
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on standard output.")
+@click.pass_obj
+def doctor(installed: Plugins, as_json: bool) -> int:
+    """Say what this machine has, and what is wrong with it. Exit status 1 where something is."""
+    findings = examine(installed)
+    if as_json:
+        click.echo(json.dumps(findings, indent=2))
+    else:
+        _print(findings)
+    return 1 if findings["problems"] else 0
+
+
+def examine(installed: Plugins) -> dict[str, Any]:
+    """Return versions, devices, codecs and plugins, and under `problems` one line for each thing that is wrong."""
+    problems = [f"plugin '{b.entry_point}' of {b.distribution} is broken: {b.reason}" for b in installed.broken]
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "missing"
+            problems.append(f"package '{package}' is missing: pip install {package}")
+    return {
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "versions": versions,
+        "devices": _devices(problems),
+        "codecs": _codecs(problems),
+        **describe(installed),
+        "default_stages": _default_stages(installed, problems),
+        "problems": problems,
+    }
+
+
+def _devices(problems: list[str]) -> dict[str, str]:
+    try:
+        import torch
+    except Exception as error:  # a torch that does not import is just what a doctor is called for
+        problems.append(f"torch does not import: {type(error).__name__}: {error}")
+        return {}
+    devices = {"cpu": f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"}
+    for i in range(torch.cuda.device_count()):
+        devices[f"cuda:{i}"] = torch.cuda.get_device_name(i)
+    return devices
+
+
+def _codecs(problems: list[str]) -> dict[str, bool]:
+    from framehook.video import codecs
+
+    found = dict(codecs())
+    problems.extend(f"libav lacks {codec}: reinstall av" for codec, there in found.items() if not there)
+    return found
+
+
+def _default_stages(installed: Plugins, problems: list[str]) -> dict[str, str]:
+    """Make each stage that `analyze` uses by default."""
+    state = {}
+    for kind, name in (("detector", "mtcnn"), ("tracker", "iou"), ("classifier", "age-gender")):
+        try:
+            installed.maker(kind, name)()  # type: ignore[arg-type]  # a tuple of literals widens to str
+            state[name] = "works"
+        except FramehookError as error:
+            state[name] = str(error)
+            problems.append(f"{kind} '{name}': {error}")
+    return state
+
+
+def _print(findings: dict[str, Any]) -> None:
+    for section in ("machine", "versions", "devices", "codecs", "default_stages"):
+        click.echo(f"{section.replace('_', ' ')}:")
+        for name, value in findings[section].items():
+            click.echo(f"  {name}: {'yes' if value is True else 'no' if value is False else value}")
+    click.echo("plugins:")
+    for plugin in findings["plugins"]:
+        click.echo(f"  {plugin['kind']} {plugin['name']}: {plugin['distribution']} {plugin['version']}")
+    for problem in findings["problems"]:
+        click.echo(f"problem: {problem}")
+    click.echo("all is well" if not findings["problems"] else f"{len(findings['problems'])} problems")

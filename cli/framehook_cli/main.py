@@ -1,0 +1,96 @@
+"""The command `framehook`, its exit statuses and its error messages."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from framehook import Plugins, RunError, UsageError, did_you_mean, load_plugins
+from framehook_cli.analyze import analyze
+from framehook_cli.demo import demo
+from framehook_cli.doctor import doctor
+from framehook_cli.plugins import plugins
+
+OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Commands(click.Group):
+    """A group that suggests the nearest command for a mistyped one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            names = self.list_commands(ctx)
+            ctx.fail(f"no such command '{args[0]}'{did_you_mean(args[0], names)} (there are: {', '.join(names)})")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="framehook", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Analyse video: find faces, follow them, estimate apparent age and gender."""
+
+
+for command in (analyze, demo, doctor, plugins):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit status: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    verbose = "--verbose" in arguments
+    logging.basicConfig(format="framehook: %(message)s", level=logging.INFO if verbose else logging.WARNING)
+    try:
+        installed = load_plugins()
+        _add_plugin_commands(installed)
+        # Handed down, so that a command does not look for plugins a second time.
+        result = cli.main(list(arguments), prog_name="framehook", standalone_mode=False, obj=installed)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("framehook: interrupted", err=True)
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code, verbose=verbose, hint=_help_of(error))
+    except UsageError as error:
+        return _fail(str(error), WRONG_USAGE, verbose=verbose)
+    except RunError as error:
+        return _fail(str(error), FAILED, verbose=verbose)
+    except BrokenPipeError:
+        return OK
+    except Exception as error:
+        what = f"an error that should not happen: {type(error).__name__}: {error} (--verbose shows where)"
+        return _fail(what, FAILED, verbose=verbose)
+    return int(result or OK)
+
+
+def _fail(message: str, status: int, *, verbose: bool, hint: str = "") -> int:
+    if verbose:
+        traceback.print_exc()
+    click.echo(f"framehook: {' '.join(message.split())}{hint}", err=True)
+    return status
+
+
+def _help_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see '{context.command_path} --help')" if context is not None else ""
+
+
+def _add_plugin_commands(installed: Plugins) -> None:
+    for implementation in installed.manager.hook.framehook_register_commands.get_hookimpls():
+        try:
+            implementation.function(cli)
+        except Exception as error:  # a broken plugin must not take the other commands along
+            logging.getLogger("framehook").warning(
+                "the commands of plugin '%s' are not there: %s", implementation.plugin_name, error
+            )

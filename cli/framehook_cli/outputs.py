@@ -1,0 +1,84 @@
+"""What every long command shares: how much it says, and where."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from framehook import FrameResult, StreamInfo
+
+_LINE_EVERY_SECONDS = 5.0
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def verbosity(command: Command) -> Command:
+    """Give a command `--quiet`, `--verbose` and `--json`."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on standard output."),
+        click.option("--verbose", is_flag=True, help="Say more, and show where errors come from."),
+        click.option("--quiet", is_flag=True, help="No progress and no summary: errors only."),
+    ):
+        command = option(command)
+    return command
+
+
+class Meter:
+    """Shows how far each stream is: a bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, *, start: float, end: float | None, bar: Progress | None) -> None:
+        self._start = start
+        self._end = end
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+        self._frames: dict[str, int] = {}
+        self._said = time.monotonic()
+        self._began = time.monotonic()
+
+    def advance(self, result: FrameResult) -> None:
+        """Take in one result."""
+        stream = result.frame.stream
+        self._frames[stream.name] = self._frames.get(stream.name, 0) + 1
+        if self._bar is not None:
+            if stream.name not in self._tasks:
+                self._tasks[stream.name] = self._bar.add_task(stream.name, total=self._seconds(stream), frames=0, rate=0.0)
+            rate = sum(self._frames.values()) / max(time.monotonic() - self._began, 1e-9)
+            done = result.frame.seconds - self._start
+            self._bar.update(self._tasks[stream.name], completed=done, frames=self._frames[stream.name], rate=rate)
+        elif time.monotonic() - self._said > _LINE_EVERY_SECONDS:
+            self._said = time.monotonic()
+            self._say(stream, result.frame.seconds)
+
+    def _say(self, stream: StreamInfo, seconds: float) -> None:
+        rate = sum(self._frames.values()) / (time.monotonic() - self._began)
+        total = self._seconds(stream)
+        of = f" of {total + self._start:.1f}" if total is not None else ""
+        frames = self._frames[stream.name]
+        click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {frames} frames, {rate:.1f} frames/s", err=True)
+
+    def _seconds(self, stream: StreamInfo) -> float | None:
+        """Return how much of the stream's time is analysed, where that is known."""
+        ends = [end for end in (stream.duration_seconds, self._end) if end is not None]
+        return max(min(ends) - self._start, 0.0) if ends else None
+
+
+@contextmanager
+def meter(*, quiet: bool, start: float = 0.0, end: float | None = None) -> Iterator[Callable[[FrameResult], None]]:
+    """Yield what to call with every result, to show the progress."""
+    if quiet:
+        yield lambda result: None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[frames]} frames  {task.fields[rate]:.1f} frames/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield Meter(start=start, end=end, bar=bar).advance
+    else:
+        yield Meter(start=start, end=end, bar=None).advance

@@ -1,0 +1,69 @@
+"""`framehook plugins`: what is installed, what it takes, and what is broken."""
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from framehook import KINDS, Plugin, PluginNotFoundError, Plugins, did_you_mean, options_of
+
+
+@click.group()
+def plugins() -> None:
+    """List the installed plugins, and show their options."""
+
+
+@plugins.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on standard output.")
+@click.pass_obj
+def list_plugins(installed: Plugins, as_json: bool) -> None:
+    """List the installed plugins, and those that are broken, with the reason."""
+    if as_json:
+        click.echo(json.dumps(describe(installed), indent=2))
+        return
+    table = Table("kind", "name", "from", "what it does", box=None, pad_edge=False)
+    for plugin in installed.offered:
+        name = plugin.name if not _rivals(installed, plugin) else f"{plugin.distribution}/{plugin.name}"
+        table.add_row(plugin.kind, name, f"{plugin.distribution} {plugin.version}", plugin.summary)
+    Console(soft_wrap=True).print(table)
+    for broken in installed.broken:
+        click.echo(f"broken: {broken.entry_point} from {broken.distribution}: {broken.reason}", err=True)
+
+
+@plugins.command("show")
+@click.argument("name")
+@click.pass_obj
+def show_plugin(installed: Plugins, name: str) -> None:
+    """Show what the plugins of that NAME take as options."""
+    found = [plugin for plugin in installed.offered if name in (plugin.name, f"{plugin.distribution}/{plugin.name}")]
+    if not found:
+        names = sorted({plugin.name for plugin in installed.offered})
+        raise PluginNotFoundError(f"no plugin is named '{name}'{did_you_mean(name, names)} (there are: {', '.join(names)})")
+    for plugin in found:
+        click.echo(f"{plugin.name}: {plugin.kind} from {plugin.distribution} {plugin.version}\n{plugin.summary}")
+        for option in options_of(plugin.factory):
+            click.echo(f"  {option.name}: {option.describe()}")
+
+
+def describe(installed: Plugins) -> dict[str, Any]:
+    """Return the plugins in values that JSON can carry."""
+    offered = [
+        {
+            "kind": plugin.kind,
+            "name": plugin.name,
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "summary": plugin.summary,
+            "options": {option.name: option.describe() for option in options_of(plugin.factory)},
+        }
+        for plugin in sorted(installed.offered, key=lambda p: KINDS.index(p.kind))
+    ]
+    broken = [{"entry_point": b.entry_point, "distribution": b.distribution, "reason": b.reason} for b in installed.broken]
+    return {"plugins": offered, "broken": broken}
+
+
+def _rivals(installed: Plugins, plugin: Plugin) -> bool:
+    """Say whether another distribution offers the same kind and name."""
+    return sum((other.kind, other.name) == (plugin.kind, plugin.name) for other in installed.offered) > 1

@@ -1,0 +1,145 @@
+"""The sinks `jsonl` and `json`: an object for every processed frame, as lines or as one document."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from framehook import FrameResult, StreamInfo, StreamStatistics
+from framehook_plugins.sinks.files import StreamFiles, TextFile
+from framehook_plugins.sinks.values import plain
+
+
+class JsonLinesSink:
+    """Write detections.jsonl: one JSON object on each line, one line for each processed frame.
+
+    `{"stream", "frame", "pts_seconds", "events": […], "detections": [{"track", "label", "box": [x1, y1, x2, y2], "score",
+    "attributes": {…}}]}`, with all attributes, those of several values as lists. Missing numbers are null.
+
+    Args:
+        path: where it is; `{stream}` stands for the stream's name, and without it all streams go into one file.
+        out: the folder that a relative path is under.
+    """
+
+    def __init__(self, *, path: str = "{stream}/detections.jsonl", out: Path = Path()) -> None:
+        self._files = StreamFiles(lambda path, _: TextFile(path), path=path, out=out)
+
+    def open(self, stream: StreamInfo) -> None:
+        """Create the file."""
+        self._files.open(stream)
+
+    def write(self, result: FrameResult) -> None:
+        """Append a line."""
+        self._files.of(result.frame.stream).write(_dumps(as_object(result)) + "\n")
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Finish the stream's file."""
+        self._files.end(stream)
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._files.close()
+
+
+class JsonSink:
+    """Write detections.json: one JSON document, `{"format": "framehook-1", "results": […], "streams": […]}`.
+
+    The results are the objects of detections.jsonl; the streams say name, size and frame rate. It is written as the results come,
+    and valid once it was closed, also when the run was interrupted.
+
+    Args:
+        path: where it is; `{stream}` stands for the stream's name, and without it all streams go into one file.
+        out: the folder that a relative path is under.
+    """
+
+    def __init__(self, *, path: str = "{stream}/detections.json", out: Path = Path()) -> None:
+        self._files = StreamFiles(lambda path, _: _Document(path), path=path, out=out)
+
+    def open(self, stream: StreamInfo) -> None:
+        """Create the file."""
+        self._files.open(stream)
+        self._files.of(stream).add_stream(stream)
+
+    def write(self, result: FrameResult) -> None:
+        """Append a result."""
+        self._files.of(result.frame.stream).add_result(result)
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Finish the stream's file."""
+        self._files.end(stream)
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._files.close()
+
+
+class _Document:
+    """One JSON document that is written piece by piece, each result on a line of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = TextFile(path)
+        self._streams: list[dict[str, Any]] = []
+        self._separator = "\n"
+        self._closed = False
+        self._file.write('{"format": "framehook-1", "results": [')
+
+    def add_stream(self, stream: StreamInfo) -> None:
+        self._streams.append(describe(stream))
+
+    def add_result(self, result: FrameResult) -> None:
+        self._file.write(self._separator + _dumps(as_object(result)))
+        self._separator = ",\n"
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._file.write(f'\n], "streams": {_dumps(self._streams)}}}\n')
+        finally:
+            self._file.close()
+
+
+def as_object(result: FrameResult) -> dict[str, Any]:
+    """Return a result as the object that the JSON sinks write."""
+    frame = result.frame
+    return {
+        "stream": frame.stream.name,
+        "frame": frame.index,
+        "pts_seconds": round(frame.seconds, 6),
+        "events": [
+            {
+                "kind": event.kind,
+                "seconds": round(event.seconds, 6),
+                "track": event.track,
+                "details": plain(event.details),
+            }
+            for event in result.events
+        ],
+        "detections": [
+            {
+                "track": detection.track,
+                "label": detection.label,
+                "box": [round(edge, 2) for edge in detection.box],
+                "score": round(detection.score, 4),
+                "attributes": plain(detection.attributes, exact=False),
+            }
+            for detection in result.detections
+        ],
+    }
+
+
+def describe(stream: StreamInfo) -> dict[str, Any]:
+    """Return what is known of a stream, in values that JSON can carry; the rate as an exact fraction, such as `30000/1001`."""
+    return {
+        "name": stream.name,
+        "width": stream.width,
+        "height": stream.height,
+        "rate": plain(stream.rate),
+        "duration_seconds": plain(stream.duration_seconds),
+        "frames": stream.frames,
+        "live": stream.live,
+    }
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

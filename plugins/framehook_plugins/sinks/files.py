@@ -1,0 +1,156 @@
+"""Which file the results of a stream go to, and how files are opened, written and closed."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from framehook import OptionError, OutputError, StreamInfo, UsageError
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]' if os.name == "nt" else r"[/\x00]")
+_LONGEST_NAME = 200  # bytes; file systems take 255, and what the template adds needs room
+_FIELD = "{stream}"
+
+
+class Closable(Protocol):
+    """Anything that a stream's results are written into."""
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+F = TypeVar("F", bound=Closable)
+
+
+class StreamFiles(Generic[F]):
+    """The open files of one sink: one for each stream, or one for all where the path does not name the stream.
+
+    Args:
+        make: opens a file at a path, for a stream.
+        path: where the file is; `{stream}` stands for the stream's name.
+        out: the folder that a relative path is under.
+        shareable: whether one file can hold several streams.
+
+    Raises:
+        OptionError: a path with another field than `{stream}`.
+    """
+
+    def __init__(self, make: Callable[[Path, StreamInfo], F], *, path: str, out: Path, shareable: bool = True) -> None:
+        unknown = [field for field in re.findall(r"\{\w*\}", path) if field != _FIELD]
+        if unknown:
+            raise OptionError(f"path '{path}' has the unknown field {unknown[0]}; the only one is {_FIELD}")
+        self._make = make
+        self._template = path
+        self._out = out
+        self._shareable = shareable
+        self._per_stream = _FIELD in path
+        self._files: dict[str, F] = {}
+
+    def open(self, stream: StreamInfo) -> None:
+        """Open the stream's file, where it is not open yet.
+
+        Raises:
+            OptionError: a second stream, with a path for one file and a kind of file that holds one stream.
+            OutputError: a place that cannot be written.
+            UsageError: a stream of this name that is open already.
+        """
+        if self._per_stream and stream.name in self._files:
+            raise UsageError(f"two streams are called '{stream.name}' and would write into one file; give each its own name")
+        if self._per_stream or not self._files:
+            self._files[self._key(stream)] = self._make(self._path(stream), stream)
+        elif not self._shareable:
+            raise OptionError(
+                f"'{self._template}' can hold one stream only, and '{stream.name}' is the second; put {_FIELD} into the path"
+            )
+
+    def of(self, stream: StreamInfo) -> F:
+        """Return the stream's open file.
+
+        Raises:
+            UsageError: a stream that was not opened, or has ended.
+        """
+        try:
+            return self._files[self._key(stream)]
+        except KeyError:
+            raise UsageError(f"stream '{stream.name}' is not open in this sink: call open() before its first result") from None
+
+    def end(self, stream: StreamInfo) -> None:
+        """Close the stream's own file; one that all streams share stays open for the others."""
+        if self._per_stream and (file := self._files.pop(stream.name, None)) is not None:
+            file.close()
+
+    def close(self) -> None:
+        """Close all files, even when closing one of them raises."""
+        with ExitStack() as stack:
+            for file in self._files.values():
+                stack.callback(file.close)
+            self._files = {}
+
+    def _key(self, stream: StreamInfo) -> str:
+        return stream.name if self._per_stream else ""
+
+    def _path(self, stream: StreamInfo) -> Path:
+        # The home folder is expanded first: a stream may be called `~`.
+        template = str(Path(self._template).expanduser())
+        return self._out / template.replace(_FIELD, file_name(stream.name))
+
+
+class TextFile:
+    """A UTF-8 file that grows, and of which every piece is on its way to the disk as soon as it was written.
+
+    Those who follow a live stream see each result at once, and a killed process loses nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Names of files can hold bytes that are no text; as \udc.. they are written, and to JSON they are an escape.
+            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+
+    def write(self, text: str) -> None:
+        """Append text."""
+        with output_errors(self._path):
+            self._file.write(text)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the file; a second call is harmless."""
+        with output_errors(self._path):
+            self._file.close()
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors into one line that names the file.
+
+    Raises:
+        OutputError: a place that cannot be written.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write '{path}': {error.strerror or error}; make room or allow writing there, or choose another folder"
+        ) from error
+
+
+def file_name(stream: str) -> str:
+    """Return the stream's name as one that a file or folder can have.
+
+    Most names are returned as they are. One that no file can have is changed and marked with a part of its hash, so that
+    different streams never share a file, and the same stream always has the same.
+    """
+    name = _FORBIDDEN.sub("_", stream).encode("utf-8", "ignore")[:_LONGEST_NAME].decode("utf-8", "ignore")
+    if os.name == "nt":
+        name = name.rstrip(" .")
+    if name == stream and stream.strip("."):
+        return stream
+    digest = hashlib.sha256(stream.encode("utf-8", "backslashreplace")).hexdigest()[:8]
+    return f"{name.strip('.') or 'stream'}-{digest}"

@@ -1,0 +1,114 @@
+"""The sink `summary`: how the run of a stream went."""
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from framehook import FrameResult, StreamInfo, StreamStatistics
+from framehook_plugins.sinks.detections_json import describe
+from framehook_plugins.sinks.files import StreamFiles, output_errors
+from framehook_plugins.sinks.values import plain
+
+_PACKAGES = ("numpy", "av", "cv2", "torch", "torchvision", "openvino", "onnxruntime")
+
+
+class SummarySink:
+    """Write summary.json when a stream has ended: what it was, counts and times, versions and options.
+
+    Its `complete` is true where the stream was analysed to its end, without an error. The summary of an earlier run is removed
+    when the stream begins, and the new one appears whole, so one that is there and complete vouches for the files beside it.
+
+    Args:
+        path: where it is; `{stream}` stands for the stream's name.
+        out: the folder that a relative path is under.
+        settings: the options of the run, to be written with it.
+    """
+
+    def __init__(
+        self, *, path: str = "{stream}/summary.json", out: Path = Path(), settings: dict[str, Any] | None = None
+    ) -> None:
+        self._files = StreamFiles(lambda path, _: _SummaryFile(path), path=path, out=out, shareable=False)
+        self._settings = settings or {}
+
+    def open(self, stream: StreamInfo) -> None:
+        """Remove the summary of an earlier run."""
+        self._files.open(stream)
+
+    def write(self, result: FrameResult) -> None:
+        """Do nothing: the statistics come when the stream has ended."""
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Write the summary."""
+        self._files.of(stream).write(summarise(stream, statistics, self._settings))
+        self._files.end(stream)
+
+    def close(self) -> None:
+        """Let go of the streams that never ended: they have no summary."""
+        self._files.close()
+
+
+class _SummaryFile:
+    """A file that is there only when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._partial = path.with_name(path.name + ".partial")
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()  # a place that cannot be written is told now, not after hours of work
+            path.unlink(missing_ok=True)
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        with output_errors(self._path):
+            text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
+            self._partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
+            self._partial.replace(self._path)
+
+    def close(self) -> None:
+        with output_errors(self._path):
+            self._partial.unlink(missing_ok=True)
+
+
+def summarise(stream: StreamInfo, statistics: StreamStatistics, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    counts = {field.name: getattr(statistics, field.name) for field in fields(statistics) if field.name != "stream"}
+    return {
+        "complete": not statistics.interrupted and not statistics.error,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "stream": describe(stream),
+        "statistics": plain(counts),
+        "options": plain(settings),
+        "versions": _versions(),
+    }
+
+
+def is_complete(path: Path) -> bool:
+    """Say whether there is a summary.json at this path, of a stream that was analysed to its end."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("complete") is True
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what took part; what was not imported did not."""
+    versions = {"framehook": _framehook_version(), "python": platform.python_version()}
+    for package in _PACKAGES:
+        version = getattr(sys.modules.get(package), "__version__", None)
+        if version is not None:
+            versions[package] = str(version)
+    return {**versions, "platform": platform.platform()}
+
+
+def _framehook_version() -> str:
+    try:
+        return metadata.version("framehook")
+    except metadata.PackageNotFoundError:  # copied into another program, without its metadata
+        return "unknown"

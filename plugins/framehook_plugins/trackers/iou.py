@@ -1,0 +1,193 @@
+"""The tracker `iou`: boxes that overlap, or lie near, where their track was going."""
+
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from framehook import NO_TRACK, Detections, Frame, OptionError, geometry
+from framehook_plugins.trackers import motion
+
+_TRACK = np.dtype(
+    [
+        ("id", np.int64),  # NO_TRACK until confirmed
+        ("label", np.int64),
+        ("score", np.float64),  # of the last detection
+        ("seen", np.float64),  # seconds, when last
+        ("since", np.float64),  # seconds, when first seen without a miss; infinite after a miss
+        ("sure", np.int64),  # number of detections with a high score
+        ("state", motion.STATE),  # as it was when last seen
+    ]
+)
+
+_UNCONFIRMED_SECONDS = 0.5  # a candidate is forgotten sooner than a track: what flickers is rarely a face
+_STEADY_SECONDS = 1.0  # a candidate without a single miss for so long is real, whatever its scores
+_DEVIATIONS = 3.0  # of the predicted position: beyond them a detection is another one's
+_SIZE_RATIO = 1.3  # from one frame to the next a box does not grow or shrink by more, even when it is missed in between
+
+Tracks: TypeAlias = NDArray[np.void]
+"""(n,) of `_TRACK`."""
+Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows of tracks, and the rows of detections that belong to them."""
+
+
+class IouTracker:
+    """Follow boxes from frame to frame by where they are.
+
+    Each track's box is predicted with nearly constant velocity in the stream's own time, then paired with the detections of the
+    same label so that the sum of overlaps is largest: Bewley, Ge, Ott, Ramos and Upcroft, "Simple Online and Realtime Tracking"
+    (ICIP 2016). What is left over is paired in a second round by distance, within what the motion so far makes plausible: the idea
+    of Yang, Odashima, Masui and Jiang, "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
+    Buffering the Matching Space" (WACV 2023). Detections with low scores continue tracks but do not begin them: Zhang et al.,
+    "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022).
+
+    A track gets its id, 1, 2, 3, ..., once it is confirmed: after `confirm` detections of a high score, or after a second without
+    a miss whatever the scores. Until then its detections have the track -1. Tracks end after `gap_seconds` unseen, when they have
+    left the picture, and all together when the stream's time leaps.
+
+    Args:
+        gap_seconds: how long a track outlives its last detection.
+        confirm: how many sure detections make a track.
+        sure_score: from which score on a detection counts as sure.
+        min_iou: the overlap that pairs a detection with a prediction in the first round.
+        reach: the farthest that a detection may lie from a prediction in the second round, in box sizes; 0 for no second round.
+    """
+
+    def __init__(
+        self,
+        *,
+        gap_seconds: Annotated[float, Field(gt=0)] = 1.5,
+        confirm: Annotated[int, Field(ge=1)] = 3,
+        sure_score: Annotated[float, Field(ge=0, le=1)] = 0.97,
+        min_iou: Annotated[float, Field(gt=0, lt=1)] = 0.3,
+        reach: Annotated[float, Field(ge=0)] = 1.5,
+    ) -> None:
+        self._gap_seconds = gap_seconds
+        self._confirm = confirm
+        self._sure_score = sure_score
+        self._min_iou = min_iou
+        self._reach = reach
+        self._tracks: Tracks = np.empty(0, _TRACK)
+        self._names: tuple[str, ...] = ("face",)
+        self._now = -np.inf
+        self._next_id = 1
+
+    def update(self, frame: Frame, detections: Detections) -> Detections:
+        """Return the same detections, in the same order, with their tracks."""
+        self._keep_time(frame, detections)
+        boxes = detections.boxes.astype(np.float64)
+        usable = np.flatnonzero(np.isfinite(boxes).all(axis=1) & (geometry.area(boxes) > 0))
+        boxes, scores, labels = boxes[usable], detections.scores[usable], detections.labels[usable]
+
+        expected = _at(self._tracks, self._now)
+        rows, columns = self._pair(expected, boxes, labels)
+        fresh = np.setdiff1d(np.arange(len(boxes)), columns)
+        self._follow(expected, rows, boxes[columns], scores[columns])
+        self._begin(boxes[fresh], scores[fresh], labels[fresh])
+        owners = np.concatenate([rows, np.arange(len(expected), len(self._tracks))])  # each one's row of self._tracks ...
+        columns = np.concatenate([columns, fresh])  # ... and of the detections
+        self._confirm_some(owners[np.argsort(columns)])
+
+        ids = np.full(len(detections), NO_TRACK)
+        ids[usable[columns]] = self._tracks["id"][owners]
+        self._end_some(frame)
+        return detections.with_tracks(ids)
+
+    def predict(self, frame: Frame) -> Detections:
+        """Return where the confirmed tracks should be in this frame, with their last scores."""
+        tracks = self._tracks[(self._tracks["id"] != NO_TRACK) & (_age(self._tracks, frame.seconds) <= self._gap_seconds)]
+        return Detections(
+            boxes=motion.boxes_of(_at(tracks, frame.seconds)).astype(np.float32),
+            scores=tracks["score"],
+            labels=tracks["label"],
+            tracks=tracks["id"],
+            names=self._names,
+        )
+
+    def _keep_time(self, frame: Frame, detections: Detections) -> None:
+        """Move on to the time of this frame; tracks do not outlive a leap, nor a change of what the labels mean."""
+        names = detections.names if len(detections) else self._names
+        back = self._now - frame.seconds  # a little back is a camera's jitter, and no time at all
+        alive = _age(self._tracks, frame.seconds) <= self._gap_seconds
+        self._tracks = self._tracks[alive & (back <= self._gap_seconds) & (names == self._names)]
+        self._names = names
+        self._now = frame.seconds
+
+    def _pair(self, expected: motion.States, boxes: motion.Boxes, labels: NDArray[np.int64]) -> Pairs:
+        same = self._tracks["label"][:, None] == labels[None, :]
+        overlap = geometry.iou(motion.boxes_of(expected), boxes)
+        rows, columns = _assign(overlap, same & (overlap >= self._min_iou))
+        lost = np.setdiff1d(np.arange(len(expected)), rows)
+        free = np.setdiff1d(np.arange(len(boxes)), columns)
+        if not (len(lost) and len(free) and self._reach):
+            return rows, columns
+        distance, ratio = _compare(expected[lost], boxes[free])
+        limit = np.minimum(_DEVIATIONS * motion.spread(expected[lost]), self._reach)[:, None]
+        near = (distance <= limit) & (ratio <= _SIZE_RATIO) & same[np.ix_(lost, free)]
+        more_rows, more_columns = _assign(self._reach - distance, near)
+        return np.concatenate([rows, lost[more_rows]]), np.concatenate([columns, free[more_columns]])
+
+    def _follow(self, expected: motion.States, rows: NDArray[np.int64], boxes: motion.Boxes, scores: NDArray[Any]) -> None:
+        """Take in the detections of known tracks."""
+        tracks = self._tracks
+        since = tracks["since"][rows]
+        tracks["since"] = np.inf
+        tracks["since"][rows] = np.minimum(since, self._now)
+        tracks["seen"][rows] = self._now
+        tracks["score"][rows] = scores
+        tracks["sure"][rows] += scores >= self._sure_score
+        tracks["state"][rows] = motion.correct(expected[rows], boxes)
+
+    def _begin(self, boxes: motion.Boxes, scores: NDArray[Any], labels: NDArray[np.int64]) -> None:
+        new = np.zeros(len(boxes), _TRACK)
+        new["id"] = NO_TRACK
+        new["label"] = labels
+        new["score"] = scores
+        new["seen"] = new["since"] = self._now
+        new["sure"] = scores >= self._sure_score
+        new["state"] = motion.start(boxes)
+        self._tracks = np.concatenate([self._tracks, new])
+
+    def _confirm_some(self, rows: NDArray[np.int64]) -> None:
+        """Give an id to those candidates that have earned it, in this order."""
+        tracks = self._tracks[rows]
+        earned = (tracks["sure"] >= self._confirm) | (self._now - tracks["since"] >= _STEADY_SECONDS)
+        chosen = rows[earned & (tracks["id"] == NO_TRACK)]
+        self._tracks["id"][chosen] = self._next_id + np.arange(len(chosen))
+        self._next_id += len(chosen)
+
+    def _end_some(self, frame: Frame) -> None:
+        """Forget candidates that did not come again, and tracks that were last seen on their way out of the picture."""
+        tracks = self._tracks
+        age = _age(tracks, self._now)
+        boxes = motion.boxes_of(_at(tracks, self._now))
+        outside = (boxes[:, 2:4] <= 0).any(axis=1) | (boxes[:, 0:2] >= [frame.width, frame.height]).any(axis=1)
+        flicker = (tracks["id"] == NO_TRACK) & (age > _UNCONFIRMED_SECONDS)
+        self._tracks = tracks[~flicker & ~(outside & (age > 0))]
+
+
+def _age(tracks: Tracks, now: float) -> NDArray[np.float64]:
+    return np.maximum(now - tracks["seen"], 0)
+
+
+def _at(tracks: Tracks, now: float) -> motion.States:
+    return motion.advance(tracks["state"], _age(tracks, now))
+
+
+def _compare(expected: motion.States, boxes: motion.Boxes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distances of the centres in box sizes, and how many times larger the larger of two boxes is, (n, m) each."""
+    seen = motion.start(boxes)
+    sizes, others = (np.sqrt(states["extent"].prod(axis=1)) for states in (expected, seen))
+    way = np.linalg.norm(expected["centre"][:, None] - seen["centre"][None, :], axis=2)
+    ratio = sizes[:, None] / others[None, :]
+    return way / np.sqrt(sizes[:, None] * others[None, :]), np.maximum(ratio, 1 / ratio)
+
+
+def _assign(gain: NDArray[np.float64], allowed: NDArray[np.bool_]) -> Pairs:
+    """Pair rows with columns so that the sum of the gains is largest."""
+    from scipy.optimize import linear_sum_assignment  # takes a second to import, and listing the plugins does not need it
+
+    rows, columns = linear_sum_assignment(np.where(allowed, gain, 0), maximize=True)
+    good = allowed[rows, columns]
+    return rows[good], columns[good]

@@ -1,0 +1,144 @@
+"""Handing results to sinks: opening them in time, ending them whole, and what happens when one of them fails."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import pluggy
+
+from framehook.analysis import StreamState
+from framehook.contracts import Sink, StreamSink
+from framehook.errors import FramehookError, StageError
+from framehook.frame import StreamInfo
+from framehook.results import FrameResult, StreamStatistics
+
+log = logging.getLogger("framehook")
+
+OnError: TypeAlias = Literal["raise", "isolate"]
+"""What a failing sink does: end the run, or leave it, with a warning, while the others go on."""
+
+
+class HookSink:
+    """Tells the plugins' hooks when streams start and end, as a sink is told."""
+
+    def __init__(self, manager: pluggy.PluginManager) -> None:
+        self._hook = manager.hook
+
+    def open(self, stream: StreamInfo) -> None:
+        """Tell that a stream has started."""
+        self._hook.framehook_stream_started(stream=stream)
+
+    def write(self, result: FrameResult) -> None:
+        """Tell nothing: hooks are not called for frames."""
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Tell that a stream has ended."""
+        self._hook.framehook_stream_ended(stream=stream, statistics=statistics)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Delivery:
+    """The sinks of one run, in order. Not for several threads at once.
+
+    Args:
+        sinks: each with the name to call it by in messages.
+        on_error: what a failing sink does.
+    """
+
+    def __init__(self, sinks: Sequence[tuple[str, Sink]], *, on_error: OnError) -> None:
+        self._sinks = list(sinks)
+        self._on_error = on_error
+        self._open: dict[str, StreamState] = {}
+
+    def write(self, state: StreamState, result: FrameResult) -> None:
+        """Give one result to every sink, which is opened for the stream if this is its first.
+
+        Raises:
+            StageError: a sink failed, unless sinks are isolated.
+        """
+        start = time.perf_counter()
+        if state.stream.name not in self._open:
+            self._open[state.stream.name] = state
+            self._each(state, "open", lambda sink: sink.open(state.stream))
+        self._each(state, "write", lambda sink: sink.write(result), frame=result)
+        state.counters.spend("write", time.perf_counter() - start)
+
+    def end(self, state: StreamState) -> None:
+        """Tell every sink that a stream has ended; one that was never opened is passed over.
+
+        Raises:
+            StageError: a sink failed, unless sinks are isolated; the others have been told all the same.
+        """
+        if self._open.pop(state.stream.name, None) is None:
+            return
+
+        def end(sink: Sink) -> None:
+            if isinstance(sink, StreamSink):
+                sink.end(state.stream, state.counters.statistics(state.stream.name))
+
+        self._each(state, "end", end)
+
+    def close(self) -> None:
+        """End what is still open and close every sink, whatever some of them raise.
+
+        Raises:
+            StageError: the first failure, unless sinks are isolated.
+        """
+        failures: list[FramehookError] = []
+        for state in list(self._open.values()):
+            try:
+                self.end(state)
+            except FramehookError as error:
+                failures.append(error)
+        for name, sink in self._sinks:
+            try:
+                sink.close()
+            except Exception as cause:
+                failures.append(_failure(name, "closing", cause))
+        self._sinks.clear()
+        if failures and self._on_error == "raise":
+            raise failures[0]
+        for failure in failures:
+            log.error("%s", failure)
+
+    def _each(self, state: StreamState, doing: str, call: Callable[[Sink], None], *, frame: FrameResult | None = None) -> None:
+        """Call every sink; those that fail are taken out, and told of when all have been called."""
+        failures = []
+        for entry in list(self._sinks):
+            name, sink = entry
+            try:
+                call(sink)
+            except Exception as cause:
+                where = (
+                    f"stream '{state.stream.name}'" if frame is None else f"frame {frame.frame.index} of '{state.stream.name}'"
+                )
+                failures.append(_failure(name, f"{_DOING[doing]} {where}", cause))
+                self._sinks.remove(entry)
+                _close_quietly(sink)
+        for failure in failures:
+            if self._on_error == "raise":
+                raise failure
+            log.error("%s; the run goes on without it", failure)
+            state.counters.warnings.append(f"{failure}; the run went on without it")
+
+
+_DOING: Mapping[str, str] = {"open": "starting", "write": "writing", "end": "ending"}
+
+
+def _failure(name: str, doing: str, cause: Exception) -> FramehookError:
+    if isinstance(cause, FramehookError):
+        return cause
+    error = StageError(f"sink '{name}' failed {doing}: {type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+def _close_quietly(sink: Sink) -> None:
+    """Let a failed sink finish what it can; it has been told of already."""
+    try:
+        sink.close()
+    except Exception as error:
+        log.debug("closing a failed sink failed too: %s", error)

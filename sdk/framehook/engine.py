@@ -1,0 +1,319 @@
+"""How a run works: a decode thread for each stream, one for inference, one for the sinks, and bounded queues between them.
+
+    decode (one thread a stream) -> Inbox -> inference (one thread, batches) -> queue -> sinks (one thread) -> queue -> the caller
+
+A stop, whether by an error, by Ctrl-C or by the caller's leaving, always takes the same way: no new frame is accepted, the
+decoders end, what is in the queues flows on or is thrown away, the sinks are closed whole, and every thread is waited for.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from framehook.analysis import Analysis, Counters, Stages, StreamState
+from framehook.contracts import DamageReporter, Source
+from framehook.delivery import Delivery
+from framehook.errors import FramehookError, RunError, SourceError
+from framehook.frame import Frame
+from framehook.inbox import Inbox
+from framehook.results import FrameResult, StreamStatistics
+from framehook.sources import SourceSpec
+
+log = logging.getLogger("framehook")
+
+_LATE_SECONDS = 0.5
+_WAIT_FOR_A_SOURCE_SECONDS = 5.0
+_RECORDED_AT_ONCE = 2  # one decodes ahead while the other is analysed: more would only hold memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which of a stream's frames are analysed."""
+
+    start_seconds: float = 0.0
+    """Earlier frames are passed over."""
+    end_seconds: float | None = None
+    """The stream ends before the first frame at or after this time."""
+    every: int = 1
+    """Of the frames in question, every n-th."""
+    fps: float | None = None
+    """At most so many frames a second of the stream's own time."""
+
+    def of(self, frames: Iterator[Frame]) -> Generator[Frame | None]:
+        """Yield each frame that is wanted, and None for each that is not, until the end."""
+        number = 0
+        due: float | None = None
+        for frame in frames:
+            seconds = frame.seconds
+            if self.end_seconds is not None and seconds >= self.end_seconds:
+                return
+            if seconds < self.start_seconds:
+                yield None
+                continue
+            wanted = number % self.every == 0
+            number += 1
+            if wanted and self.fps is not None:
+                period = 1 / self.fps
+                wanted = due is None or seconds >= due - period / 1000  # absorbs rounding
+                if wanted:
+                    # After a gap the beat starts anew: frames that were not there are not made up for.
+                    due = seconds + period if due is None or seconds - due > period else due + period
+            yield frame if wanted else None
+
+
+class _Stream:
+    """One stream of a run, from its source to its statistics."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.spec = spec
+        self.counters = Counters()
+        self.state: StreamState | None = None
+        self.error: FramehookError | None = None
+        self.decoded = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    stream: _Stream
+
+
+_Waiting: TypeAlias = tuple[Frame, float]  # with the moment it came
+_ToSinks: TypeAlias = tuple[_Stream, FrameResult] | _Ended | FramehookError | None
+
+
+class Engine:
+    """One run over some sources.
+
+    Args:
+        specs: the sources, opened when their turn comes.
+        stages: what is done to frames.
+        delivery: the sinks.
+        selection: which frames are analysed.
+        batch: frames that are analysed at once, at most.
+    """
+
+    def __init__(
+        self, specs: Sequence[SourceSpec], *, stages: Stages, delivery: Delivery, selection: Selection, batch: int
+    ) -> None:
+        self._streams = [_Stream(spec) for spec in specs]
+        self._stages = stages
+        self._delivery = delivery
+        self._selection = selection
+        self._batch = batch
+        self._recorded = deque(stream for stream in self._streams if not stream.spec.live)
+        self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
+        self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=2 * batch)
+        self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=2 * batch)
+        self._stopping = threading.Event()
+        self._finished = False
+
+    def results(self) -> Generator[FrameResult]:
+        """Run, and yield every result in the order of its stream.
+
+        Raises:
+            StageError: a plugin raised.
+            SourceError: a source could not be opened or decoded; the other sources were finished first.
+        """
+        decoders = self._start(self._decoders())
+        others = self._start([("inference", self._infer), ("sinks", self._deliver)])
+        discard = False
+        try:
+            while (message := self._next()) is not None:
+                if isinstance(message, FramehookError):
+                    discard = True
+                    raise message
+                yield message
+            self._raise_source_errors()
+        finally:
+            self._shut_down(decoders, others, discard=discard)
+
+    def statistics(self) -> Mapping[str, StreamStatistics]:
+        """Return how each stream went so far, by name."""
+        return {stream.spec.name: stream.counters.statistics(stream.spec.name) for stream in self._streams}
+
+    # --- starting and stopping, on the caller's thread
+
+    def _decoders(self) -> list[tuple[str, Callable[[], None]]]:
+        workers = [("decode", self._decode_recorded)] * min(len(self._recorded), _RECORDED_AT_ONCE)
+        live = [("decode", partial(self._decode, stream)) for stream in self._streams if stream.spec.live]
+        return [*workers, *live]
+
+    def _start(self, targets: Sequence[tuple[str, Callable[[], None]]]) -> list[threading.Thread]:
+        # Daemons: a second Ctrl-C must be able to end the process while a camera's driver hangs.
+        threads = [
+            threading.Thread(target=run, name=f"framehook-{name}-{i}", daemon=True) for i, (name, run) in enumerate(targets)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _next(self) -> FrameResult | FramehookError | None:
+        while True:
+            try:
+                message = self._ready.get(timeout=1.0)  # without a timeout, Ctrl-C would not come through on Windows
+            except queue.Empty:
+                continue
+            self._finished = message is None
+            return message
+
+    def _shut_down(self, decoders: list[threading.Thread], others: list[threading.Thread], *, discard: bool) -> None:
+        self._stop(discard=discard)
+        for thread in decoders:
+            thread.join(_WAIT_FOR_A_SOURCE_SECONDS)
+        for stream in self._streams:
+            if not stream.decoded.is_set():
+                log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
+                stream.counters.interrupted = True
+                self._inbox.end(stream)
+        while not self._finished:
+            self._next()
+        for thread in others:
+            thread.join()
+
+    def _stop(self, *, discard: bool) -> None:
+        self._stopping.set()
+        for stream in self._inbox.stop(discard=discard):
+            stream.counters.interrupted = True
+
+    def _raise_source_errors(self) -> None:
+        errors = [stream.error for stream in self._streams if stream.error is not None]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise SourceError(f"{len(errors)} of {len(self._streams)} sources failed: {'; '.join(map(str, errors))}")
+
+    # --- the decode threads
+
+    def _decode_recorded(self) -> None:
+        while True:
+            try:
+                stream = self._recorded.popleft()
+            except IndexError:
+                return
+            self._decode(stream)
+
+    def _decode(self, stream: _Stream) -> None:
+        try:
+            if self._stopping.is_set():
+                stream.counters.interrupted = True
+                return
+            stream.counters.started = time.perf_counter()
+            with closing(stream.spec.open()) as source:
+                try:
+                    self._decode_frames(stream, source)
+                finally:
+                    if isinstance(source, DamageReporter):
+                        stream.counters.damaged = source.damaged
+                        stream.counters.warnings.extend(source.warnings)
+        except FramehookError as error:
+            stream.error = error
+        except Exception as error:
+            stream.error = SourceError(f"source '{stream.spec.name}' failed: {type(error).__name__}: {error}")
+            stream.error.__cause__ = error
+        finally:
+            if stream.error is not None:
+                stream.counters.error = str(stream.error)
+            stream.decoded.set()
+            self._inbox.end(stream)
+
+    def _decode_frames(self, stream: _Stream, source: Source) -> None:
+        counters = stream.counters
+        with closing(self._selection.of(iter(source))) as frames:
+            while True:
+                start = time.perf_counter()
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    return
+                finally:
+                    counters.spend("decode", time.perf_counter() - start)
+                counters.decoded += 1
+                if frame is not None:
+                    taken, dropped = self._inbox.put(stream, (frame, time.perf_counter()), live=source.info.live)
+                    counters.dropped += dropped
+                    if not taken:
+                        counters.interrupted = True
+                        return
+                elif self._stopping.is_set():
+                    counters.interrupted = True
+                    return
+
+    # --- the inference thread
+
+    def _infer(self) -> None:
+        analysis = Analysis(self._stages)
+        try:
+            while (taken := self._inbox.take(self._batch)) is not None:
+                waiting, ended = taken
+                results, error = analysis.process([(self._state(stream, frame), frame) for stream, (frame, _) in waiting])
+                for (stream, (frame, came)), result in zip(waiting, results, strict=False):  # fewer results after an error
+                    if frame.stream.live and time.perf_counter() - came > _LATE_SECONDS:
+                        stream.counters.late += 1
+                    self._to_sinks.put((stream, result))
+                if error is not None:
+                    raise error
+                for stream in ended:
+                    self._to_sinks.put(_Ended(stream))
+        except Exception as error:
+            self._stop(discard=True)
+            self._to_sinks.put(_as_framehook_error(error))
+        finally:
+            self._to_sinks.put(None)
+
+    def _state(self, stream: _Stream, frame: Frame) -> StreamState:
+        if stream.state is None:
+            stream.state = StreamState(frame.stream, self._stages, stream.counters)
+        return stream.state
+
+    # --- the sink thread
+
+    def _deliver(self) -> None:
+        failure: FramehookError | None = None
+        while (message := self._to_sinks.get()) is not None:
+            if failure is not None:
+                continue  # what comes after a failure is not written
+            if isinstance(message, FramehookError):
+                failure = message
+                continue
+            try:
+                self._take_delivery(message)
+            except Exception as error:
+                failure = _as_framehook_error(error)
+                self._stop(discard=True)
+        for stream in self._streams:
+            if failure is not None and not stream.counters.ended:
+                stream.counters.interrupted = True
+                stream.counters.error = stream.counters.error or str(failure)
+        try:
+            self._delivery.close()
+        except Exception as error:
+            failure = failure or _as_framehook_error(error)
+        if failure is not None:
+            self._ready.put(failure)
+        self._ready.put(None)
+
+    def _take_delivery(self, message: tuple[_Stream, FrameResult] | _Ended) -> None:
+        if isinstance(message, _Ended):
+            message.stream.counters.ended = time.perf_counter()
+            if message.stream.state is not None:
+                self._delivery.end(message.stream.state)
+        else:
+            stream, result = message
+            assert stream.state is not None  # its results came out of it
+            self._delivery.write(stream.state, result)
+            self._ready.put(result)
+
+
+def _as_framehook_error(error: Exception) -> FramehookError:
+    if isinstance(error, FramehookError):
+        return error
+    wrapped = RunError(f"the run failed: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,179 @@
+"""Options of plugins: read from text, checked against the constructor's annotations.
+
+A plugin is written `name` or `name:key=value,key=value`. Commas inside brackets or quotes belong to the value:
+`mtcnn:thresholds=[0.6,0.7,0.7]`, `csv:path="a,b.csv"`.
+"""
+
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from framehook.errors import OptionError, did_you_mean
+
+REQUIRED = inspect.Parameter.empty
+"""Stands for the default of an option that has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a plugin, as its constructor declares it."""
+
+    name: str
+    """The keyword."""
+    annotation: Any
+    """What it may hold."""
+    default: Any
+    """What it holds when not given; `REQUIRED` where it must be."""
+
+    def describe(self) -> str:
+        """Say what it takes, such as `int, at least 6; default 20`."""
+        takes = _describe(self.annotation)
+        return takes if self.default is REQUIRED else f"{takes}; default {_show(self.default)}"
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """Split `name:key=value,…` into the name and the options, still as text.
+
+    Raises:
+        OptionError: a part without `=`, an option given twice, or an unclosed bracket or quote.
+    """
+    name, _, rest = text.partition(":")
+    options: dict[str, str] = {}
+    for part in _split(rest, text):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise OptionError(f"'{part}' in '{text}' is not an option: write {name}:key=value,key=value")
+        if key in options:
+            raise OptionError(f"option '{key}' is given twice in '{text}'")
+        options[key] = _unquote(value.strip())
+    return name.strip(), options
+
+
+def options_of(factory: Callable[..., Any]) -> tuple[Option, ...]:
+    """Return the options that a plugin's constructor declares, in their order."""
+    target = factory.__init__ if inspect.isclass(factory) else factory
+    hints = typing.get_type_hints(target, include_extras=True)
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(
+        Option(parameter.name, hints.get(parameter.name, Any), parameter.default)
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind in kinds
+    )
+
+
+def check_options(owner: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check and convert options for a constructor.
+
+    Values that are text are read as the annotation says: numbers, true and false, `none`, paths, and lists in brackets.
+
+    Args:
+        owner: what to call it in messages, such as `plugin 'mtcnn'`.
+        factory: the class or function that the options are for.
+        given: by option, text or a value of the right kind.
+
+    Raises:
+        OptionError: an option that is unknown, missing, or holds what it must not, naming owner, option, got and allowed.
+    """
+    known = {option.name: option for option in options_of(factory)}
+    checked = {}
+    for key, value in given.items():
+        if key not in known:
+            have = f"it has: {', '.join(known)}" if known else "it has none"
+            raise OptionError(f"{owner} has no option '{key}'{did_you_mean(key, known)} ({have})")
+        checked[key] = _convert(owner, known[key], value)
+    for option in known.values():
+        if option.default is REQUIRED and option.name not in checked:
+            raise OptionError(f"{owner} needs option '{option.name}' ({option.describe()})")
+    return checked
+
+
+def _convert(owner: str, option: Option, value: Any) -> Any:
+    import pydantic  # not above: a third of the time that `import framehook` may take
+
+    try:
+        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
+            option.annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
+        )
+        return adapter.validate_python(_read(value, option.annotation))
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        where = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
+        what = problem["msg"].removeprefix("Value error, ")
+        raise OptionError(
+            f"{owner}: option '{option.name}'{where} got {_show(value)}: {what[:1].lower()}{what[1:]}"
+            f" (it takes {option.describe()})"
+        ) from error
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    """Turn text into what pydantic converts by itself no further: None and lists."""
+    if not isinstance(value, str):
+        return value
+    if value.lower() in ("none", "null") and type(None) in typing.get_args(annotation):
+        return None
+    if value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value  # perhaps it was meant as text: the annotation decides
+    return value
+
+
+def _split(rest: str, whole: str) -> Iterator[str]:
+    """Split at the commas that stand outside of brackets and quotes."""
+    part, depth, quote = "", 0, ""
+    for character in rest:
+        if character == "," and not depth and not quote:
+            yield part
+            part = ""
+            continue
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        part += character
+    if depth or quote:
+        raise OptionError(f"a bracket or quote is not closed in '{whole}'")
+    if part or rest.endswith(","):
+        yield part
+
+
+def _unquote(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _show(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else f"{value}"
+
+
+def _describe(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        limits = ", ".join(_limits(arguments[1:]))
+        return f"{_describe(arguments[0])}{', ' if limits else ''}{limits}"
+    if origin is Literal:
+        return " | ".join(str(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(argument) for argument in arguments)
+    if origin is not None and arguments:
+        return f"{origin.__name__}[{', '.join('…' if a is Ellipsis else _describe(a) for a in arguments)}]"
+    return "none" if annotation is type(None) else getattr(annotation, "__name__", str(annotation))
+
+
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "multiple_of": "a multiple of"}
+
+
+def _limits(metadata: tuple[Any, ...]) -> Iterator[str]:
+    """Put the limits of pydantic's `Field(ge=…)` into words."""
+    for item in metadata:
+        for limit in (item, *getattr(item, "metadata", ())):
+            for attribute, words in _LIMITS.items():
+                if (value := getattr(limit, attribute, None)) is not None:
+                    yield f"{words} {value}"

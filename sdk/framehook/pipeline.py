@@ -1,0 +1,199 @@
+"""What a user composes: stages by name or as objects, run over sources or pushed frame by frame."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import Field
+
+from framehook.analysis import Stages
+from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
+from framehook.delivery import Delivery, HookSink, OnError
+from framehook.engine import Engine, Selection
+from framehook.errors import ConfigError, OptionError, did_you_mean
+from framehook.options import check_options, options_of
+from framehook.plugins import Plugins, Spec, load_plugins
+from framehook.run import Run
+from framehook.session import Session
+from framehook.sources import SourcesLike, SourceSpec, open_sources
+from framehook.stages import StageMaker
+
+AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class Pipeline:
+    """Stages put together: a detector, a tracker, classifiers, analyzers and sinks.
+
+    A stage is a plugin's name, `name:key=value,…`, a mapping with `name` and options, a class, or an object that keeps the
+    Protocol. The pipeline can be run again and again; its detector and classifiers load their models once, when first needed.
+
+    Args:
+        detector: finds things.
+        tracker: follows them; None leaves every track at -1.
+        classifiers: say more of what was found.
+        analyzers: see every result in order, and may add attributes and events.
+        sinks: take results somewhere.
+        device: `auto`, `cpu` or `cuda`, for every plugin that has an option `device`.
+        out: the folder under which sinks write their relative paths.
+        batch: frames that are analysed at once, at most.
+        detect_every: detect on every n-th frame, and follow in between.
+        classify_every: frames between two looks at a face that is known; None looks about twice a second.
+        start: seconds; earlier frames are passed over.
+        end: seconds; where the analysis stops; None for the end.
+        every: analyse every n-th frame.
+        fps: analyse at most so many frames a second of the stream's time.
+        on_error: what a failing sink does: `raise` ends the run, `isolate` goes on without it.
+        plugins: where names are looked up; None for what is installed.
+
+    Raises:
+        UsageError: an unknown plugin or option, a bad value, a device that is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Spec | Detector | type = "mtcnn",
+        tracker: Spec | Tracker | type | None = "iou",
+        classifiers: Sequence[Spec | Classifier | type] = ("age-gender",),
+        analyzers: Sequence[Spec | Analyzer | type] = (),
+        sinks: Sequence[Spec | Sink | type] = (),
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        out: Path = Path(),
+        batch: AtLeastOne = 4,
+        detect_every: AtLeastOne = 1,
+        classify_every: AtLeastOne | None = None,
+        start: Annotated[float, Field(ge=0)] = 0.0,
+        end: Annotated[float, Field(gt=0)] | None = None,
+        every: AtLeastOne = 1,
+        fps: Annotated[float, Field(gt=0)] | None = None,
+        on_error: Literal["raise", "isolate"] = "raise",
+        plugins: Plugins | None = None,
+    ) -> None:
+        scalars = {
+            "device": device, "out": out, "batch": batch, "detect_every": detect_every, "classify_every": classify_every,
+            "start": start, "end": end, "every": every, "fps": fps, "on_error": on_error,
+        }  # fmt: skip
+        checked = check_options("the pipeline", Pipeline, scalars)
+        if checked["end"] is not None and checked["end"] <= checked["start"]:
+            raise OptionError(f"the pipeline: end must lie after start, got start {start} and end {end}")
+        stages = {"detector": detector, "tracker": tracker, "classifiers": classifiers, "analyzers": analyzers, "sinks": sinks}
+        self.settings: Mapping[str, Any] = {key: _in_words(value) for key, value in {**stages, **checked}.items()}
+        """The settings in effect, in values that JSON can carry."""
+        self._plugins = plugins or load_plugins()
+        self._batch: int = checked["batch"]
+        self._on_error: OnError = checked["on_error"]
+        self._selection = Selection(
+            start_seconds=checked["start"], end_seconds=checked["end"], every=checked["every"], fps=checked["fps"]
+        )
+        maker = StageMaker(self._plugins, {"device": device, "out": checked["out"], "settings": dict(self.settings)})
+        self._make_sinks = [(_name(sink), maker.maker("sink", sink)) for sink in _several("sinks", sinks)]
+        self._stages = Stages(
+            detector=maker.maker("detector", detector)(),
+            make_tracker=None if tracker is None else maker.maker("tracker", tracker),
+            classifiers=[maker.maker("classifier", given)() for given in _several("classifiers", classifiers)],
+            make_analyzers=[maker.maker("analyzer", given) for given in _several("analyzers", analyzers)],
+            names=maker.names,
+            detect_every=checked["detect_every"],
+            classify_every=checked["classify_every"],
+        )
+        for make in self._stages.make_analyzers:
+            make()  # a class that is no analyzer is told now, not in the middle of a run
+        if self._stages.make_tracker is not None:
+            self._stages.make_tracker()
+
+    @classmethod
+    def from_config(cls, path: str | Path, **overrides: Any) -> Self:
+        """Make a pipeline from a TOML file whose keys are this class's parameters.
+
+        Args:
+            path: the file.
+            overrides: parameters that win over the file's.
+
+        Raises:
+            ConfigError: no such file, no TOML, or a key that is not known.
+        """
+        return cls(**{**read_config(path), **overrides})
+
+    def run(self, sources: SourcesLike) -> Run:
+        """Analyse sources and return an iterator of results, in order within each stream.
+
+        Args:
+            sources: a file, folder, glob, URL, camera number, `Source`, iterable of arrays, or a list of these.
+
+        Raises:
+            SourceNotFoundError: something that is not there.
+        """
+        engine = Engine(
+            self.open_sources(sources),
+            stages=self._stages,
+            delivery=self._delivery(),
+            selection=self._selection,
+            batch=self._batch,
+        )
+        return Run(engine)
+
+    def open_sources(self, sources: SourcesLike) -> list[SourceSpec]:
+        """Say which streams `run` would analyse, each with its name, without opening any."""
+        return open_sources(
+            sources, start_seconds=self._selection.start_seconds, end_seconds=self._selection.end_seconds, find=self._find_source
+        )
+
+    def session(self, name: str = "session") -> Session:
+        """Open a stream that the caller pushes frame by frame."""
+        return Session(name, stages=self._stages, delivery=self._delivery())
+
+    def _delivery(self) -> Delivery:
+        sinks: list[tuple[str, Sink]] = [(name, make()) for name, make in self._make_sinks]
+        return Delivery([*sinks, ("hooks", HookSink(self._plugins.manager))], on_error=self._on_error)
+
+    def _find_source(self, scheme: str, address: str) -> Callable[[], Source] | None:
+        """Return what opens `scheme://address`, where a plugin answers that scheme."""
+        if all(plugin.name != scheme for plugin in self._plugins.of_kind("source")):
+            return None
+        return self._plugins.maker("source", {"name": scheme, "address": address})
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Return the pipeline's parameters from a TOML file.
+
+    Raises:
+        ConfigError: no such file, no TOML, or a key that is not known.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        config = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration '{path}': {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"'{path}' is not TOML: {error}") from error
+    known = [option.name for option in options_of(Pipeline) if option.name != "plugins"]
+    for key in config:
+        if key not in known:
+            raise ConfigError(f"'{path}': unknown key '{key}'{did_you_mean(key, known)} (there are: {', '.join(known)})")
+    return config
+
+
+def _several(name: str, stages: Sequence[object]) -> Sequence[object]:
+    if isinstance(stages, (str, Mapping)) or not isinstance(stages, Sequence):
+        raise OptionError(f"the pipeline: {name} must be a list, got {stages!r}")
+    return stages
+
+
+def _name(stage: object) -> str:
+    """Return what to call a stage in messages."""
+    if isinstance(stage, str):
+        return stage.partition(":")[0]
+    if isinstance(stage, Mapping):
+        return str(stage.get("name"))
+    return getattr(stage, "__name__", type(stage).__name__)
+
+
+def _in_words(value: object) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _in_words(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_words(item) for item in value]
+    return str(value) if isinstance(value, Path) else _name(value)

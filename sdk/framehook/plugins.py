@@ -1,0 +1,207 @@
+"""Finding plugins, and making stages of them by name.
+
+There is no global registry: `load_plugins()` builds one `Plugins` each time, from the entry points of the group `framehook`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal, TypeAlias, cast
+
+import pluggy
+
+from framehook import hookspecs
+from framehook.errors import DuplicatePluginError, FramehookError, OptionError, PluginNotFoundError, StageError, did_you_mean
+from framehook.options import check_options, options_of, parse_spec
+
+Kind: TypeAlias = Literal["source", "detector", "tracker", "classifier", "analyzer", "sink"]
+KINDS: tuple[Kind, ...] = ("source", "detector", "tracker", "classifier", "analyzer", "sink")
+
+Spec: TypeAlias = str | Mapping[str, Any]
+"""A plugin and its options: `name:key=value,…`, or a mapping with `name` and the options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One plugin on offer."""
+
+    kind: Kind
+    """What it can be used as."""
+    name: str
+    """What it is asked for by."""
+    distribution: str
+    """The installed package that it comes from."""
+    version: str
+    """That package's version."""
+    factory: Callable[..., Any]
+    """The class; its keyword parameters are the options."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (self.factory.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenPlugin:
+    """An entry point that could not be loaded, or a hook in it that failed."""
+
+    entry_point: str
+    """Its name in the group `framehook`."""
+    distribution: str
+    """The installed package that it comes from."""
+    reason: str
+    """What went wrong, in one line."""
+
+
+class Plugins:
+    """The plugins on offer, by kind and name.
+
+    Args:
+        offered: those that work.
+        broken: those that do not, with the reasons.
+        manager: pluggy's, for the hooks that are called while running.
+    """
+
+    def __init__(self, offered: Iterable[Plugin], broken: Iterable[BrokenPlugin], manager: pluggy.PluginManager) -> None:
+        self.offered = tuple(sorted(offered, key=lambda p: (KINDS.index(p.kind), p.name, p.distribution)))
+        self.broken = tuple(broken)
+        self.manager = manager
+
+    def of_kind(self, kind: Kind) -> tuple[Plugin, ...]:
+        """Return the plugins of one kind, by name."""
+        return tuple(plugin for plugin in self.offered if plugin.kind == kind)
+
+    def find(self, kind: Kind, name: str) -> Plugin:
+        """Return the plugin of that name, or of `distribution/name`.
+
+        Raises:
+            PluginNotFoundError: there is none; says which there are, and which is nearest.
+            DuplicatePluginError: several distributions offer it.
+        """
+        of_kind = self.of_kind(kind)
+        distribution, _, short = name.rpartition("/")
+        found = [p for p in of_kind if p.name == short and distribution in ("", p.distribution)]
+        if not found:
+            names = sorted({plugin.name for plugin in of_kind})
+            broken = [b for b in self.broken if name in (b.entry_point, b.distribution)]
+            reason = f"; '{name}' is installed but broken: {broken[0].reason}" if broken else ""
+            raise PluginNotFoundError(
+                f"no {kind} is named '{name}'{did_you_mean(name, names)} (there are: {', '.join(names) or 'none'}){reason}"
+            )
+        if len(found) > 1:
+            ways = " or ".join(f"'{p.distribution}/{p.name}'" for p in found)
+            both = " and ".join(f"'{p.distribution}'" for p in found)
+            raise DuplicatePluginError(f"the {kind} '{short}' is offered by {both}: say {ways}")
+        return found[0]
+
+    def maker(self, kind: Kind, spec: Spec, *, shared: Mapping[str, Any] | None = None) -> Callable[[], Any]:
+        """Check a plugin and its options now, and return what makes the object later, as often as it is called.
+
+        Args:
+            kind: what it is to be used as.
+            spec: the plugin and its options.
+            shared: options that it gets where it declares them and `spec` does not set them, such as the device.
+
+        Raises:
+            UsageError: an unknown plugin or option, or a bad value.
+        """
+        name, given = _name_and_options(spec)
+        plugin = self.find(kind, name)
+        declared = {option.name for option in options_of(plugin.factory)}
+        extra = {key: value for key, value in (shared or {}).items() if key in declared and key not in given}
+        options = check_options(f"plugin '{name}'", plugin.factory, {**extra, **given})
+
+        def make() -> Any:
+            try:
+                return plugin.factory(**options)
+            except FramehookError:
+                raise
+            except Exception as error:
+                raise StageError(f"plugin '{name}' could not be made: {type(error).__name__}: {error}") from error
+
+        return make
+
+
+def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
+    """Find all installed plugins, each in its own try.
+
+    Args:
+        extra: modules or objects with hook implementations, besides the installed ones.
+    """
+    manager = pluggy.PluginManager("framehook")
+    manager.add_hookspecs(hookspecs)
+    offered: list[Plugin] = []
+    broken: list[BrokenPlugin] = []
+    for name, distribution, version, load in _candidates(extra):
+        try:
+            found = _register(manager, load(), name, distribution, version)
+        except (Exception, SystemExit) as error:  # whatever a stranger's import does must not end ours
+            broken.append(BrokenPlugin(name, distribution, f"{type(error).__name__}: {_one_line(error)}"))
+        else:
+            offered += found
+    return Plugins(offered, broken, manager)
+
+
+def _candidates(extra: Iterable[object]) -> Iterable[tuple[str, str, str, Callable[[], object]]]:
+    seen = set()
+    for entry in metadata.entry_points(group="framehook"):
+        distribution = entry.dist.name if entry.dist else "unknown"
+        version = entry.dist.version if entry.dist else ""
+        # An editable install may be found twice on the path: it is one plugin all the same.
+        if (entry.name, distribution) not in seen:
+            seen.add((entry.name, distribution))
+            yield entry.name, distribution, version, entry.load
+    for plugin in extra:
+        name = getattr(plugin, "__name__", type(plugin).__name__)
+        yield name, name, "", lambda plugin=plugin: plugin  # type: ignore[misc]  # the default binds this turn's value
+
+
+def _register(manager: pluggy.PluginManager, module: object, name: str, distribution: str, version: str) -> list[Plugin]:
+    """Register one plugin's hooks and collect what it offers; leave no trace of it where that fails."""
+    _refuse_unknown_hooks(manager, module)
+    unique = f"{distribution}/{name}"
+    manager.register(module, name=unique)
+    offered: list[Plugin] = []
+    try:
+        for kind in KINDS:
+            caller = getattr(manager.hook, f"framehook_register_{kind}s")
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is module:
+                    implementation.function(_registrar(kind, distribution, version, offered))
+    except BaseException:
+        manager.unregister(name=unique)
+        raise
+    return offered
+
+
+def _registrar(kind: Kind, distribution: str, version: str, offered: list[Plugin]) -> hookspecs.Register:
+    def register(name: str, factory: Callable[..., Any]) -> None:
+        if not callable(factory):
+            raise TypeError(f"register('{name}', …) wants a class, got {factory!r}")
+        if any((plugin.kind, plugin.name) == (kind, name) for plugin in offered):
+            raise ValueError(f"the {kind} '{name}' is registered twice")
+        offered.append(Plugin(kind, name, distribution, version, factory))
+
+    return register
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: object) -> None:
+    known = {name for name in dir(hookspecs) if name.startswith("framehook_")}
+    for name in dir(module):
+        if name.startswith("framehook_") and name not in known and manager.parse_hookimpl_opts(module, name) is not None:
+            raise AttributeError(f"there is no hook '{name}'{did_you_mean(name, known)}")
+
+
+def _name_and_options(spec: Spec) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(spec, str):
+        return parse_spec(spec)
+    options = dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise OptionError(f"a plugin given as a table needs its 'name', got {dict(spec)}")
+    return name, cast("Mapping[str, Any]", options)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "no message"

@@ -1,0 +1,93 @@
+"""A stream that the caller pushes, frame by frame, on the caller's own thread."""
+
+import time
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+from framehook.analysis import Analysis, Counters, Stages, StreamState
+from framehook.delivery import Delivery
+from framehook.errors import UsageError
+from framehook.frame import Frame, Image, StreamInfo
+from framehook.results import FrameResult, StreamStatistics
+from framehook.video import ArrayPicture
+
+_TIME_BASE = Fraction(1, 1_000_000)
+
+
+class Session:
+    """One pushed stream: no threads, no queues. Use it in a `with` block, or call `close()`.
+
+    Args:
+        name: the stream's name.
+        stages: what is done to frames.
+        delivery: the sinks.
+    """
+
+    def __init__(self, name: str, *, stages: Stages, delivery: Delivery) -> None:
+        self._name = name
+        self._stages = stages
+        self._analysis = Analysis(stages)
+        self._delivery = delivery
+        self._counters = Counters()
+        self._state: StreamState | None = None
+        self._closed = False
+
+    def push(self, image: Image, *, seconds: float | None = None) -> FrameResult:
+        """Analyse one picture and return what was found.
+
+        Args:
+            image: (height, width, 3) uint8 RGB, of the same size each time; do not change it while the result is in use.
+            seconds: its time in the stream, never falling; None takes the time since the session began.
+
+        Raises:
+            UsageError: the session is closed, or the picture is of the wrong kind or size.
+            StageError: a plugin raised; the session can go on with the next picture.
+        """
+        if self._closed:
+            raise UsageError(f"session '{self._name}' is closed: open another one with pipeline.session()")
+        if seconds is None:
+            seconds = time.perf_counter() - self._counters.started
+        picture = ArrayPicture(image)
+        height, width = image.shape[:2]
+        if self._state is None:
+            stream = StreamInfo(name=self._name, width=width, height=height, live=True)
+            self._state = StreamState(stream, self._stages, self._counters)
+        stream = self._state.stream
+        if (width, height) != (stream.width, stream.height):
+            raise UsageError(
+                f"session '{self._name}' began with pictures of {stream.width} x {stream.height}, got {width} x {height}: "
+                "open another session for another size"
+            )
+        frame = Frame(
+            stream=stream,
+            index=self._counters.decoded,
+            pts=round(seconds / _TIME_BASE),
+            time_base=_TIME_BASE,
+            picture=picture,
+        )
+        self._counters.decoded += 1
+        results, error = self._analysis.process([(self._state, frame)])
+        if error is not None:
+            raise error
+        self._delivery.write(self._state, results[0])
+        return results[0]
+
+    @property
+    def statistics(self) -> StreamStatistics:
+        """How the stream went so far."""
+        return self._counters.statistics(self._name)
+
+    def close(self) -> None:
+        """End the stream and close the sinks; a second call is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self._counters.ended = time.perf_counter()
+        self._delivery.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,30 @@
+"""Where the real clips and data lie, for the tests that need them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        message = f"needs real material in ../shared/{name}"
+        if os.environ.get("FRAMEHOOK_REQUIRE_SHARED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_videos() -> Path:
+    """The folder of real clips."""
+    return _shared("videos")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of labelled faces."""
+    return _shared("data")

@@ -1,0 +1,1 @@
+"""Labelled faces: reading the published sets, cutting the faces out, and splitting them."""

@@ -1,0 +1,1 @@
+"""Recipes: one file a model, from its settings to its weights file."""
