@@ -44,6 +44,7 @@ _DEFAULT_SINKS = ("csv", "jsonl")
 @click.pass_obj
 def analyze(
     installed: Plugins,
+    /,
     sources: tuple[str, ...],
     config: Path | None,
     annotate: bool,

@@ -36,15 +36,20 @@ from framehook.errors import (
 from framehook.frame import Frame, Image, Picture, StreamInfo
 from framehook.hookspecs import Register, hookimpl
 from framehook.options import Option, check_options, options_of, parse_spec
+from framehook.pipeline import Pipeline, read_config
 from framehook.plugins import KINDS, BrokenPlugin, Plugin, Plugins, load_plugins
 from framehook.results import Event, FrameResult, StreamStatistics
+from framehook.run import Run
+from framehook.session import Session
+from framehook.sources import ArraySource, SourceSpec, open_sources
 from framehook.tracks import TrackLog, TrackSummary
-from framehook.video import VideoSource
+from framehook.video import VideoSource, VideoWriter
 
 __all__ = [
     "KINDS",
     "NO_TRACK",
     "Analyzer",
+    "ArraySource",
     "BrokenPlugin",
     "Classifier",
     "Column",
@@ -65,16 +70,20 @@ __all__ = [
     "OptionError",
     "OutputError",
     "Picture",
+    "Pipeline",
     "Plugin",
     "PluginNotFoundError",
     "Plugins",
     "Refiner",
     "Register",
+    "Run",
     "RunError",
+    "Session",
     "Sink",
     "Source",
     "SourceError",
     "SourceNotFoundError",
+    "SourceSpec",
     "StageError",
     "StreamInfo",
     "StreamSink",
@@ -84,11 +93,14 @@ __all__ = [
     "Tracker",
     "UsageError",
     "VideoSource",
+    "VideoWriter",
     "check_options",
     "did_you_mean",
     "geometry",
     "hookimpl",
     "load_plugins",
+    "open_sources",
     "options_of",
     "parse_spec",
+    "read_config",
 ]

@@ -52,6 +52,9 @@ class TrackAggregator:
             seconds: the frame's time.
         """
         self._add(views, seconds)
+        for track_id in detections.tracks.tolist():
+            if track_id in self._tracks:
+                self._tracks[track_id].seconds = seconds
         self._sweep(seconds)
         new = {column.name: self._values(column, detections, views, rows) for column in self._columns}
         return detections.with_attributes(**new)
@@ -62,7 +65,6 @@ class TrackAggregator:
             if track_id == NO_TRACK:
                 continue
             track = self._tracks.setdefault(track_id, _Track(seconds))
-            track.seconds = seconds
             weight = 1.0 if quality is None else max(float(quality[i]), _LEAST_WEIGHT)
             track.weight += weight
             for column in self._columns:
@@ -79,7 +81,7 @@ class TrackAggregator:
         return values
 
     def _sweep(self, seconds: float) -> None:
-        """Forget tracks that nothing was said of for long; once a minute of the stream's time is enough."""
+        """Forget tracks not seen for long; once a minute of the stream's time is enough."""
         if abs(seconds - self._swept) > _FORGET_SECONDS / 10:
             self._swept = seconds
             old = [i for i, track in self._tracks.items() if abs(seconds - track.seconds) > _FORGET_SECONDS]

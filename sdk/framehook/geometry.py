@@ -26,7 +26,7 @@ def iou(a: Boxes, b: Boxes) -> NDArray[Any]:
     """Return the (n, m) intersection over union of each of n boxes with each of m; 0 where both are empty."""
     shared = intersection(a, b)
     union = area(a)[:, None] + area(b)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def nms(

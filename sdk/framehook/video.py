@@ -1,44 +1,56 @@
 """Decoding and encoding: the only file that imports av.
 
 Times are the container's own: `pts` and `time_base` come from it, exact for variable frame rates. A frame without a presentation
-time gets its decoding time; without that, the end of the frame before it; `VideoSource.warnings` then says so.
+time gets its decoding time, and without that the end of the frame before it; `VideoSource.warnings` then says so.
 
 Pixels are upright: the rotation and mirroring that a container or an EXIF tag asks for are applied. They are the coded pixels:
 where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped.
 """
 
+import re
 import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
 import av
 import av.logging
 import numpy as np
+from av.buffer import Buffer
+from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
 from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from framehook.errors import SourceError, SourceNotFoundError, UsageError
+from framehook.damage import Damage, check_readable, is_whole_gif, why_unreadable
+from framehook.errors import OutputError, SourceError, UsageError
 from framehook.frame import Frame, Image, StreamInfo
 
 av.logging.set_level(None)  # libav's own messages would land on stderr, also from its threads
 
-_TRIES = 100  # read errors in a row after which a file is given up
+_BT709, _UNSPECIFIED = 1, 2  # of libav's AVColorSpace; 1 is BT.709 among its primaries and transfer curves, too
 _HD_LINES = 720
-_BT709, _UNSPECIFIED = 1, 2  # AVColorSpace
 _STILL_FORMATS = ("image2", "_pipe")
+_MICROSECOND = Fraction(1, 1_000_000)
+_TRIES = 100  # read errors in a row after which the rest of a file is given up
+_CAMERA_POLL_SECONDS = 0.005
+_READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp")
+_USUAL_RATE = Fraction(25)
+_BITS_PER_PIXEL = 0.15  # for encoders other than x264, which is told a quality instead
+
+_Timed: TypeAlias = tuple[av.VideoFrame, int]  # a frame and its pts
 
 
 class _Rational(Protocol):
-    """PyAV's rationals: Fraction up to version 18, a type of its own after."""
+    """PyAV's rational numbers: Fraction in some versions, a type of its own in others."""
 
     @property
     def numerator(self) -> int: ...
@@ -57,48 +69,40 @@ class _Orientation(NamedTuple):
     def of(cls, frame: av.VideoFrame) -> Self:
         """Read the display matrix: x' = a x + c y, y' = b x + d y, of which we take the nearest quarter turn."""
         try:
-            matrix = frame.side_data["DISPLAYMATRIX"] if "DISPLAYMATRIX" in frame.side_data else None
+            matrix = frame.side_data.get("DISPLAYMATRIX")
         except ValueError:  # PyAV does not know a kind of side data that stands beside it, such as EXIF
-            return cls._turned(frame.rotation)
-        if matrix is None:
+            quarters = round(frame.rotation / 90) % 4  # against the clock
+            return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
+        if not isinstance(matrix, Buffer):
             return cls()
-        a, b, _, c, d, *_ = struct.unpack("=9i", matrix.__bytes__())
-        if abs(a) >= abs(b):
-            return cls(False, a < 0, d < 0)
-        return cls(True, c < 0, b < 0)
-
-    @classmethod
-    def _turned(cls, degrees: int) -> Self:
-        """Return the orientation for a turn against the clock."""
-        quarters = round(degrees / 90) % 4
-        return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
+        a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+        return cls(False, a < 0, d < 0) if abs(a) >= abs(b) else cls(True, c < 0, b < 0)
 
     def upright(self, image: Image) -> Image:
-        if self.transpose:
-            image = image.transpose(1, 0, 2)
-        return np.ascontiguousarray(image[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1])
+        """Return the picture as it is to be seen, contiguous."""
+        turned = image.transpose(1, 0, 2) if self.transpose else image
+        return np.ascontiguousarray(turned[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1])
 
 
 class _Converter:
-    """Turns the decoded frames of one stream into upright RGB, from any thread.
+    """Turns the decoded frames of one stream into upright RGB, for any thread.
 
     Args:
-        width: pixels of the upright picture; frames of another size (a stream may change it) are scaled to it.
-        height: pixels of the upright picture.
+        orientation: how to turn them.
+        size: width and height of the stream, upright; frames of another size (a stream may change it) are scaled to it.
     """
 
-    def __init__(self, orientation: _Orientation, width: int, height: int) -> None:
+    def __init__(self, orientation: _Orientation, size: tuple[int, int]) -> None:
         self._orientation = orientation
-        self.size = (width, height)
-        # One converter keeps its tables for one pair of sizes: full frames and scaled ones take turns.
-        self._converters = {True: VideoReformatter(), False: VideoReformatter()}
+        self.size = size
+        self._full, self._scaled = VideoReformatter(), VideoReformatter()  # each keeps the tables for one pair of sizes
         self._lock = threading.Lock()
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> Image:
         width, height = size[::-1] if self._orientation.transpose else size
         shrinks = width < frame.width or height < frame.height
-        with self._lock:  # PyAV alters the frame while it converts
-            rgb = self._converters[size == self.size].reformat(
+        with self._lock:  # PyAV alters both the frame and the converter meanwhile
+            rgb = (self._full if size == self.size else self._scaled).reformat(
                 frame,
                 width,
                 height,
@@ -127,6 +131,35 @@ class DecodedPicture:
         return self._converter.convert(self._frame, (width, height))
 
 
+class ArrayPicture:
+    """Pixels that the embedding program brings.
+
+    Args:
+        image: (height, width, 3) uint8 RGB.
+
+    Raises:
+        UsageError: another shape or type.
+    """
+
+    __slots__ = ("_image",)
+
+    def __init__(self, image: Image) -> None:
+        if not isinstance(image, np.ndarray):
+            raise UsageError(f"a picture must be a (height, width, 3) uint8 array in RGB, got {type(image).__name__}")
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise UsageError(f"a picture must be a (height, width, 3) uint8 array in RGB, got {image.shape} {image.dtype}")
+        self._image = image
+
+    def rgb(self) -> Image:
+        """Return (height, width, 3) RGB: the same memory, where it is contiguous."""
+        return np.ascontiguousarray(self._image).view()  # a view: the caller's own array stays writeable
+
+    def scaled(self, width: int, height: int) -> Image:
+        """Scale to (height, width, 3) RGB; shrinking averages areas."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(self._image), format="rgb24")
+        return _Converter(_Orientation(), (frame.width, frame.height)).convert(frame, (width, height))
+
+
 class VideoSource:
     """A video file, an image, a network stream or a camera. It is read once, from start to end.
 
@@ -134,15 +167,16 @@ class VideoSource:
     `close` may be called from another thread: it waits for the packet that is being read, for `timeout_seconds` at most.
 
     Args:
-        location: a path, a URL, or a device such as `/dev/video0`.
+        location: a path, a URL, or a camera such as `/dev/video0`.
         name: the stream's name.
-        live: frames come whether or not we are ready; decodes without delay, and an interruption is an error.
-        start_seconds: presentation time of the first frame to deliver, rounded to the container's unit of time. Frame indices
-            count from the stream's first frame also then: the file is read, but not decoded, up to there.
+        live: frames come whether or not we are ready, and an interruption is an error. Streams from the network that state no
+            length are live in any case.
+        start_seconds: presentation time of the first frame, rounded to the container's unit of time. Frames are numbered from
+            the stream's beginning also then: up to there the file is read, but not decoded. Live streams and images have none.
         end_seconds: presentation time before which to stop.
-        threads: with more than one, frames are decoded ahead of time. That is faster for a single large stream, but next to
-            damage up to that many good frames are lost.
-        device_format: libav's name for the camera driver: `v4l2`, `avfoundation`, `dshow`.
+        threads: with more than one, frames are decoded ahead of time: faster for a single large stream, but next to damage up to
+            that many good frames are lost.
+        device_format: libav's name for the camera's driver: `v4l2`, `avfoundation`, `vfwcap`, `dshow`.
         timeout_seconds: how long to wait for a network or a camera.
 
     Raises:
@@ -162,32 +196,39 @@ class VideoSource:
         device_format: str | None = None,
         timeout_seconds: float = 10.0,
     ) -> None:
-        if live and start_seconds > 0:
-            raise UsageError(f"{location} is live and cannot start at {start_seconds:g} s; leave the start out")
         self._location = str(location)
+        self._shown = re.sub(r"//[^/@]*@", "//", self._location)  # without user and password
         self._is_file = device_format is None and "://" not in self._location
+        self._device_format = device_format
         self._live = live
         self._threads = threads
-        self._device_format = device_format
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self._closed = False
-        self._damage = _Damage()
+        self._damage = Damage()
         self._container, self._stream = self._open()
         try:
-            self._time_base = _fraction(self._stream.time_base) or Fraction(1, 1000)
-            self._start = self._ticks(start_seconds) if start_seconds > 0 else None
-            self._end = None if end_seconds is None else self._ticks(end_seconds)
-            first_index = 0 if self._start is None else self._seek(self._start)
+            self._time_base = _fraction(self._stream.time_base) or _MICROSECOND
+            self._still = self._container.format.name.endswith(_STILL_FORMATS)
+            self._stated_seconds = None if self._still else self._stated_duration()
+            self._live = live or not (self._is_file or self._stated_seconds)
+            self._following = self._stream.start_time or 0  # when the frame after the last one starts
+            self._start = self._ticks(start_seconds) if start_seconds > 0 and not (self._live or self._still) else None
+            self._end = self._ticks(end_seconds) if end_seconds is not None and not self._still else None
+            first_index = self._seek(self._start) if self._start is not None else 0
             frames = self._decode()
+            if self._is_file and self._container.format.name == "gif" and not is_whole_gif(Path(self._location)):
+                frames = self._without_last(frames)
             first = next(frames, None)
             if first is None:
                 raise SourceError(self._why_no_frame())
-            self._info, converter = self._describe(name, first[0])
+            orientation = _Orientation.of(first[0])
+            size = (first[0].height, first[0].width) if orientation.transpose else (first[0].width, first[0].height)
+            self._info = self._describe(name, size)
         except BaseException:
             self.close()
             raise
-        self._frames = self._deliver(chain([first], frames), first_index, converter)
+        self._frames = self._deliver(chain([first], frames), first_index, _Converter(orientation, size))
 
     @property
     def info(self) -> StreamInfo:
@@ -220,42 +261,50 @@ class VideoSource:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    # --- opening
+
     def _open(self) -> tuple[InputContainer, VideoStream]:
         if self._is_file:
-            _check_file(Path(self._location))
-        options = {"pattern_type": "none"}  # a file name with a % in it is no sequence of images
+            check_readable(Path(self._location))
+        options = {"pattern_type": "none"}  # a % in a file's name does not make it a sequence of images
         if self._location.startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"  # over UDP, libav loses packets of large frames
+            options["rtsp_transport"] = "tcp"  # over UDP, parts of large frames are lost
+        if self._device_format == "avfoundation":
+            options["framerate"] = "30"  # libav's own default, 29.97, is refused by most cameras
         try:
             container = av.open(
-                f"file:{self._location}" if self._is_file else self._location,  # a colon in a file name is no protocol
+                f"file:{self._location}" if self._is_file else self._location,  # a colon in a file's name is no protocol
                 format=self._device_format,
                 options=options,
                 metadata_errors="replace",
                 timeout=None if self._is_file else self._timeout_seconds,
             )
         except (av.FFmpegError, ValueError) as error:
-            raise SourceError(self._why_not_opened(error)) from error
+            if self._is_file:
+                raise SourceError(why_unreadable(Path(self._location), _reason(error))) from error
+            raise SourceError(f"{self._shown} cannot be opened: {_reason(error)}; check that it can be reached") from error
         try:
             stream = self._choose(container)
         except SourceError:
             container.close()
             raise
-        stream.codec_context.thread_count = 1 if self._live else self._threads
-        stream.codec_context.thread_type = "SLICE" if self._live or self._threads == 1 else "AUTO"
+        ahead = self._threads > 1 and not self._live
+        stream.codec_context.thread_count = self._threads if ahead else 1
+        stream.codec_context.thread_type = "AUTO" if ahead else "SLICE"
         return container, stream
 
     def _choose(self, container: InputContainer) -> VideoStream:
-        """Return what libav holds for the best video stream; covers of songs are none."""
+        """Return what libav holds for the best video stream; the cover of a song is none."""
         videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-        if not videos or container.format.name == "tty":  # libav would draw any text file as a terminal
-            kinds = sorted({stream.type for stream in container.streams if stream not in videos})
-            held = "text" if container.format.name == "tty" else f"only {' and '.join(kinds)}" if kinds else "nothing"
-            raise SourceError(f"{self._location} has no video in it: it holds {held}; give a video or image file")
+        if container.format.name == "tty":  # so libav calls any text, and would draw it as a terminal does
+            raise SourceError(f"{self._shown} is a text file; give a video or image file")
+        if not videos:
+            kinds = " and ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise SourceError(f"{self._shown} has no video in it, only {kinds}; give a video or image file")
         best = container.streams.best("video")
         stream = best if best in videos else videos[0]
         if stream.codec_context is None:
-            raise SourceError(f"{self._location} holds video of a kind that this libav cannot decode; convert it to H.264")
+            raise SourceError(f"{self._shown} holds video of a kind that this libav cannot decode; convert it to H.264")
         return stream
 
     def _ticks(self, seconds: float) -> int:
@@ -265,51 +314,50 @@ class VideoSource:
         """Go to the key frame before `start`, and return how many frames of the stream lie before `start`."""
         before = 0
         for packet in self._packets():
-            if packet.dts is not None and packet.dts >= start:  # and so are all that follow, pts being no less than dts
+            if packet.dts is not None and packet.dts >= start:  # as are all that follow, and no pts is less than its dts
                 break
             before += packet.size > 0 and packet.pts is not None and packet.pts < start and not packet.is_discard
         try:
             self._container.seek(start, stream=self._stream)
-        except av.FFmpegError:  # it cannot be searched: decode it from the beginning
+        except av.FFmpegError:  # it cannot be searched: decode it from its beginning
             self._container.close()
             self._container, self._stream = self._open()
         return before
 
-    def _describe(self, name: str, frame: av.VideoFrame) -> tuple[StreamInfo, _Converter]:
-        orientation = _Orientation.of(frame)
-        width, height = (frame.height, frame.width) if orientation.transpose else (frame.width, frame.height)
-        stream = self._stream
-        still = self._container.format.name.endswith(_STILL_FORMATS)
-        info = StreamInfo(
-            name=name,
-            width=width,
-            height=height,
-            rate=None if still else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
-            duration_seconds=None if still or self._live else self._duration_seconds(),
-            frames=1 if still else stream.frames or None,
-            live=self._live,
-        )
-        return info, _Converter(orientation, width, height)
-
-    def _duration_seconds(self) -> float | None:
+    def _stated_duration(self) -> float | None:
         if self._stream.duration:
             return float(self._stream.duration * self._time_base)
         return self._container.duration / av.time_base if self._container.duration else None
 
-    def _deliver(self, frames: Iterator[tuple[av.VideoFrame, int]], first_index: int, converter: _Converter) -> Iterator[Frame]:
-        for index, (frame, pts) in enumerate(frames, start=first_index):
-            yield Frame(
-                stream=self._info,
-                index=index,
-                pts=pts,
-                time_base=self._time_base,
-                picture=DecodedPicture(frame, converter),
-            )
+    def _describe(self, name: str, size: tuple[int, int]) -> StreamInfo:
+        stream = self._stream
+        return StreamInfo(
+            name=name,
+            width=size[0],
+            height=size[1],
+            rate=None if self._still else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
+            duration_seconds=None if self._live else self._stated_seconds,
+            frames=1 if self._still else stream.frames or None,
+            live=self._live,
+        )
 
-    def _decode(self) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Go through the good frames from `start` to `end`, with their times."""
-        following = self._stream.start_time or 0  # when the frame after this one starts
-        damaged: deque[int | None] = deque(maxlen=64)  # the times of packets whose frames, if any, are no good
+    def _why_no_frame(self) -> str:
+        if self._damage.count:
+            return f"{self._shown} yields no picture: all of it is damaged; copy or record it again"
+        if self._start is not None or self._end is not None:
+            return f"{self._shown} has no frame in the span asked for; choose another start or end"
+        return f"{self._shown} has no frame in it; record it again"
+
+    # --- decoding
+
+    def _deliver(self, frames: Iterator[_Timed], first_index: int, converter: _Converter) -> Iterator[Frame]:
+        for index, (frame, pts) in enumerate(frames, start=first_index):
+            picture = DecodedPicture(frame, converter)
+            yield Frame(stream=self._info, index=index, pts=pts, time_base=self._time_base, picture=picture)
+
+    def _decode(self) -> Iterator[_Timed]:
+        """Go through the good frames from `start` to `end`."""
+        damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
         for packet in self._packets():
             decoded: list[av.VideoFrame] = []
             bad = packet.is_corrupt
@@ -319,128 +367,196 @@ class VideoSource:
                 bad = True
             if bad:
                 damaged.append(packet.pts)
-                self._note_damage(packet.pts, following)
+                self._note_damage(packet.pts)
             for frame in decoded:
-                pts = frame.pts if frame.pts is not None else frame.dts
-                if pts is None:
-                    self._damage.untimed += 1
-                    pts = following
-                following = pts + (frame.duration or 0)
+                pts = self._time_of(frame)
                 if self._end is not None and pts >= self._end:
                     return
-                if self._start is not None and pts < self._start:
-                    continue
-                if pts in damaged:
+                if pts in damaged or (self._start is not None and pts < self._start):
                     continue
                 if frame.is_corrupt:
-                    self._note_damage(pts, following)
+                    self._note_damage(pts)
                     continue
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
-                    frame.colorspace = _BT709  # as players do; swscale would take BT.601
+                    frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
                 yield frame, pts
-        if not self._closed:
-            self._note_end(following)
+        if not (self._closed or self._live):
+            self._note_end()
 
-    def _packets(self) -> Iterator[av.Packet]:
+    def _packets(self) -> Iterator["av.Packet[VideoStream]"]:
         packets = self._container.demux(self._stream)
-        errors = 0
-        patience = time.monotonic() + self._timeout_seconds
+        errors, patience = 0, time.monotonic() + self._timeout_seconds
         while errors < _TRIES:
             try:
-                with self._lock:  # close() must not take the container away while libav reads from it
+                with self._lock:  # the container must not be closed while libav reads from it
                     if self._closed:
                         return
                     packet = next(packets, None)
             except av.FFmpegError as error:
-                packets = self._container.demux(self._stream)
+                packets = self._container.demux(self._stream)  # an error ends the iterator
                 if self._is_file:
                     errors += 1
-                elif not isinstance(error, av.BlockingIOError) or time.monotonic() > patience:
-                    raise SourceError(f"{self._location} was interrupted: {_reason(error)}; check the connection") from error
-                else:  # some camera drivers do not wait for the next picture
-                    time.sleep(0.005)
+                    self._note_damage(None)
+                elif isinstance(error, av.BlockingIOError) and time.monotonic() < patience:
+                    time.sleep(_CAMERA_POLL_SECONDS)  # some drivers do not wait for the next picture
+                else:
+                    raise SourceError(f"{self._shown} was interrupted: {_reason(error)}; check the connection") from error
                 continue
             if packet is None:
                 return
-            errors = 0
-            patience = time.monotonic() + self._timeout_seconds
+            errors, patience = 0, time.monotonic() + self._timeout_seconds
             yield packet
-        self._note_damage(None, 0)
 
-    def _note_damage(self, pts: int | None, following: int) -> None:
-        pts = following if pts is None else pts
+    def _time_of(self, frame: av.VideoFrame) -> int:
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if pts is None:
+            self._damage.untimed += 1
+            pts = self._following
+        self._following = pts + (frame.duration or 0)
+        return pts
+
+    def _note_damage(self, pts: int | None) -> None:
+        pts = self._following if pts is None else pts
         if self._start is None or pts >= self._start:
             self._damage.note(float(pts * self._time_base))
 
-    def _note_end(self, end: int) -> None:
+    def _note_end(self) -> None:
         """Compare where the stream ended with what the container states."""
-        duration = self._duration_seconds()
-        if self._live or duration is None:
+        if self._stated_seconds is None:
             return
-        ended, stated = float(end * self._time_base), float((self._stream.start_time or 0) * self._time_base) + duration
-        # A container that states its own length only may mean its sound.
-        if stated - ended > (0.1 if self._stream.duration else 0.5):
+        # Matroska counts its length from 0, others from their first frame.
+        from_zero = not self._stream.duration and "matroska" in self._container.format.name
+        begins = 0.0 if from_zero else float((self._stream.start_time or 0) * self._time_base)
+        stated, ended = begins + self._stated_seconds, float(self._following * self._time_base)
+        # The length of a container as a whole may be that of its sound.
+        exact = self._stream.duration or len(self._container.streams) == 1
+        if stated - ended > (0.1 if exact else 0.5):
             self._damage.end = (ended, stated)
 
-    def _why_not_opened(self, error: Exception) -> str:
-        if not self._is_file:
-            return f"{self._location} cannot be opened: {_reason(error)}; check the address, and that it can be reached"
-        with Path(self._location).open("rb") as file:
-            head = file.read(12)
-        if head[4:8] in (b"ftyp", b"mdat", b"moov"):
-            return f"{self._location} is an MP4 file without its index (moov): it was cut short; copy or record it again"
-        return f"{self._location} is no video or image that libav can read: {_reason(error)}; give a video or image file"
-
-    def _why_no_frame(self) -> str:
-        if self._start is not None or self._end is not None:
-            return f"{self._location} has no frame in the span asked for; see its length with the start and end left out"
-        skipped = f": all {self.damaged} packets are damaged" if self.damaged else ": it holds no frame"
-        return f"{self._location} yields no picture{skipped}; check the file"
+    def _without_last(self, frames: Iterator[_Timed]) -> Iterator[_Timed]:
+        """Leave out the last frame: of a GIF that was cut, it is whole only by chance, and the decoder does not tell."""
+        last: _Timed | None = None
+        for item in frames:
+            if last is not None:
+                yield last
+            last = item
+        if last is not None:
+            self._note_damage(last[1])
 
 
-class _Damage:
-    """What could not be read, and when."""
+class VideoWriter:
+    """Writes H.264 into an MP4 file, with the timestamps given.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.untimed = 0
-        self.end: tuple[float, float] | None = None
-        self._span = (0.0, 0.0)
+    While the file grows it is in fragments: a program that dies leaves a video that lacks its last seconds. Colours are BT.709,
+    and tagged so. A picture of odd width or height gets one more column or row, a copy of its last one. A timestamp that does not
+    exceed the one before it is moved to one tick after that. Players do not show frames before time 0.
 
-    def note(self, seconds: float) -> None:
-        first, last = self._span if self.count else (seconds, seconds)
-        self._span = (min(first, seconds), max(last, seconds))
-        self.count += 1
+    Args:
+        path: the file; its folder exists.
+        width: pixels of the pictures to come.
+        height: pixels of the pictures to come.
+        time_base: seconds per unit of the timestamps to come.
+        rate: frames per second, which only guides the encoder; None where it is not known.
 
-    def warnings(self) -> tuple[str, ...]:
-        texts = []
-        if self.count:
-            packets = "packet or frame" if self.count == 1 else "packets or frames"
-            texts.append(f"{self.count} damaged {packets} skipped between {self._span[0]:.2f} s and {self._span[1]:.2f} s")
-        if self.untimed:
-            texts.append(f"{self.untimed} frames carry no time: each was taken to start where the one before it ends")
-        if self.end:
-            texts.append(f"ends at {self.end[0]:.2f} s of {self.end[1]:.2f} s: the file is cut short or damaged at its end")
-        return tuple(texts)
+    Raises:
+        OutputError: the file cannot be written, or libav has no encoder for H.264.
+    """
+
+    def __init__(self, path: str | Path, *, width: int, height: int, time_base: Fraction, rate: Fraction | None = None) -> None:
+        self._path = Path(path)
+        self._shape = (height, width, 3)
+        self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+        self._time_base = time_base
+        self._last_pts: int | None = None
+        self._closed = False
+        self._converter = VideoReformatter()
+        options = {
+            "movflags": "+hybrid_fragmented+delay_moov",  # made into an ordinary file at its end
+            "movie_timescale": str(time_base.denominator),  # the unit of the start, which is so as exact as the frames' times
+            "flush_packets": "1",
+        }
+        with _writing(self._path):
+            self._container = av.open(f"file:{self._path}", "w", format="mp4", options=options)
+            self._stream = self._container.add_stream("libx264" if _has_codec("libx264", "w") else "h264")
+            self._set_up(width, height, rate or _USUAL_RATE)
+            self._container.start_encoding()
+
+    def _set_up(self, width: int, height: int, rate: Fraction) -> None:
+        codec = self._stream.codec_context
+        codec.width, codec.height = width + width % 2, height + height % 2
+        codec.pix_fmt = "yuv420p"
+        codec.time_base, codec.framerate = self._time_base, rate
+        codec.gop_size = max(1, round(rate))  # a fragment begins at a key frame: one a second
+        codec.max_b_frames = 0  # they would move a start at 0 to negative times
+        codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
+        codec.color_range = ColorRange.MPEG
+        if codec.name == "libx264":
+            codec.options = {"preset": "veryfast", "crf": "20"}
+        else:
+            codec.bit_rate = round(width * height * float(rate) * _BITS_PER_PIXEL)
+
+    def write(self, image: Image, pts: int) -> None:
+        """Append a picture, (height, width, 3) uint8 RGB.
+
+        Raises:
+            ValueError: the picture has another size than the video.
+            OutputError: it cannot be written.
+        """
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise ValueError(f"a picture of this video must be {self._shape} uint8, got {image.shape} {image.dtype}")
+        pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
+        self._last_pts = pts
+        padded = np.pad(image, self._padding, mode="edge") if np.any(self._padding) else np.ascontiguousarray(image)
+        frame = self._converter.reformat(
+            av.VideoFrame.from_ndarray(padded, format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+        frame.pts, frame.time_base = pts, self._time_base
+        with _writing(self._path):
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finish the file; a second call is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        with _writing(self._path):
+            try:
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
 
-def libav_versions() -> Mapping[str, str]:
-    """Return the versions of PyAV and of the libraries that it carries."""
-    return {"av": av.__version__, **{name: ".".join(map(str, parts)) for name, parts in av.library_versions.items()}}
+def codecs() -> Mapping[str, bool]:
+    """Say which of the usual formats this libav reads, and whether it writes H.264."""
+    return {**{f"{name} decoder": _has_codec(name, "r") for name in _READABLE}, "h264 encoder": _has_codec("h264", "w")}
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise SourceNotFoundError(f"{path} does not exist; give a video or image file, a folder, or an address")
-    if path.is_dir():
-        raise SourceError(f"{path} is a folder; give a video or image file")
+def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
     try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions") from error
-    if path.is_file() and not path.stat().st_size:
-        raise SourceError(f"{path} is empty (0 bytes); copy or record it again")
+        Codec(name, mode)
+    except UnknownCodecError:
+        return False
+    return True
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (av.FFmpegError, UnknownCodecError, OSError) as error:
+        raise OutputError(
+            f"{path} cannot be written: {_reason(error)}; check the folder, its permissions and the disk"
+        ) from error
 
 
 def _fraction(value: _Rational | None) -> Fraction | None:

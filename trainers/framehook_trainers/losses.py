@@ -1,8 +1,8 @@
 """What training minimises: of an age distribution and of a gender logit."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 def age_loss(logits: Tensor, ages: Tensor, *, sigma: float = 2.0, mean_weight: float = 0.05) -> Tensor:
@@ -24,7 +24,7 @@ def age_loss(logits: Tensor, ages: Tensor, *, sigma: float = 2.0, mean_weight: f
 
     target = torch.softmax(-((years - low[:, None]) ** 2) / (2 * sigma**2), dim=1)  # (n, years)
     mean = (log_probabilities.exp() * years).sum(dim=1)
-    exact_loss = F.kl_div(log_probabilities, target, reduction="none").sum(dim=1) + mean_weight * (mean - low).abs()
+    exact_loss = functional.kl_div(log_probabilities, target, reduction="none").sum(dim=1) + mean_weight * (mean - low).abs()
 
     within = (years >= low[:, None]) & (years <= high[:, None])
     bracket_loss = -log_probabilities.masked_fill(~within, -torch.inf).logsumexp(dim=1)
@@ -40,4 +40,4 @@ def gender_loss(logits: Tensor, female: Tensor, *, smoothing: float = 0.05) -> T
         smoothing: 0 to 1; the probability that is taken from the label and shared out evenly.
     """
     target = female.float() * (1 - smoothing) + smoothing / 2
-    return F.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")
+    return functional.binary_cross_entropy_with_logits(logits.float(), target, reduction="none")

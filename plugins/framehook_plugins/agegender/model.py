@@ -1,9 +1,11 @@
 """The network: a residual network with an age distribution and a gender logit at its end.
 
-Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), the 18-layer layout of table 1 with a
-width of one's choice; the age is the mean of a distribution over whole years as in Rothe, Timofte and Van Gool, "DEX" (ICCVW 2015).
+Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), the 18-layer layout of table 1 with
+a width of one's choice; the age is the mean of a distribution over whole years as in Rothe, Timofte and Van Gool, "DEX"
+(ICCVW 2015).
 """
 
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import torch
@@ -42,7 +44,7 @@ class AgeGenderNet(nn.Module):
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(_Block(before, after, stride=1 if before == after else 2), _Block(after, after, stride=1))
-                for before, after in zip(channels, channels[1:], strict=False)
+                for before, after in pairwise(channels)
             )
         )
         self.dropout = nn.Dropout(dropout)
@@ -92,14 +94,13 @@ def network_input(pixels: Tensor, *, mean: tuple[float, ...], std: tuple[float, 
     return ((pixels - centre) / spread).permute(0, 3, 1, 2)  # its memory stays channels last, as the network likes it
 
 
-def age_moments(age_logits: Tensor) -> tuple[Tensor, Tensor]:
+def age_moments(probabilities: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of each age distribution, (n,) each, in years.
 
     Args:
-        age_logits: (n, 101).
+        probabilities: (n, 101), of the ages 0 to 100.
     """
-    probabilities = age_logits.float().softmax(dim=1)
-    ages = torch.arange(AGES, dtype=torch.float32, device=age_logits.device)
+    ages = torch.arange(AGES, dtype=probabilities.dtype, device=probabilities.device)
     mean = probabilities @ ages
     variance = (probabilities * (ages - mean[:, None]) ** 2).sum(dim=1)
     return mean, variance.sqrt()

@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
@@ -32,9 +31,6 @@ _UNTRACKED: Colour = (200, 200, 200)
 _BLACK: Colour = (0, 0, 0)
 _WHITE: Colour = (255, 255, 255)
 
-# Shares of the picture's shorter side.
-_TEXT = 1 / 45
-_LINE = 1 / 360
 _SMALLEST_TEXT = 10  # pixels; below it letters run into each other
 
 
@@ -47,22 +43,29 @@ def draw(image: Image, detections: Detections) -> Image:
     Args:
         image: (height, width, 3) RGB.
         detections: boxes in the picture's pixels; one that is not finite, or lies outside, is left out.
+
+    Raises:
+        ValueError: a picture of another kind.
     """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (height, width, 3) uint8, got {image.shape} {image.dtype}")
     canvas = image.copy()
     height, width = canvas.shape[:2]
     shorter = min(height, width)
-    line = max(1, round(shorter * _LINE))
-    text = max(_SMALLEST_TEXT, round(shorter * _TEXT))
-    rows = _visible(detections, width, height)
+    line = max(1, round(shorter / 270))
+    text = max(_SMALLEST_TEXT, round(5 + shorter / 48))  # 10 at 240, 15 at 480, 28 at 1080, 50 at 2160
+    rows = [(box.grown(line, width=width, height=height), row) for box, row in _visible(detections, width, height)]
     for box, detection in rows:
         _draw_box(canvas, box, colour_of(detection.track), line)
+    boxes = [box for box, _ in rows]
     plates: list[Rectangle] = []
-    for box, detection in rows:
+    for i, (box, detection) in enumerate(rows):
         parts = caption(detection, show_label=len(detections.names) > 1)
-        mask = _plate_mask(tuple(_wrap(parts, text, min(width, max(box.x2 - box.x1, width // 5)))), text)
-        others = [other for other, _ in rows if other is not box]
-        at = place((mask.shape[1], mask.shape[0]), box, picture=(width, height), plates=plates, others=others)
-        _draw_plate(canvas, at, mask, colour_of(detection.track))
+        masks = [_plate_mask(lines, text) for lines in _layouts(parts, text, width)]
+        sizes = [(mask.shape[1], mask.shape[0]) for mask in masks]
+        others = boxes[:i] + boxes[i + 1 :]
+        shape, at = place(sizes, box, picture=(width, height), plates=plates, others=others)
+        _draw_plate(canvas, at, masks[shape], colour_of(detection.track))
         plates.append(at)
     return canvas
 
@@ -84,12 +87,25 @@ def _visible(detections: Detections, width: int, height: int) -> list[tuple[Rect
     return rows
 
 
-def _draw_box(canvas: Image, box: Rectangle, colour: Colour, line: int) -> None:
-    """Draw the outline of a box with a dark rim, which shows on light backgrounds where the colour does not."""
-    first, last = (box.x1, box.y1), (box.x2 - 1, box.y2 - 1)
+def _draw_box(canvas: Image, outside: Rectangle, colour: Colour, line: int) -> None:
+    """Draw a box's outline with a dark rim, which shows on light backgrounds where the colour does not.
+
+    Args:
+        canvas: what to draw on.
+        outside: the outer edge of the coloured line.
+        colour: of the line.
+        line: its width.
+    """
+    height, width = canvas.shape[:2]
     rim = max(1, line // 3)
-    cv2.rectangle(canvas, first, last, _BLACK, line + 2 * rim, cv2.LINE_AA)
-    cv2.rectangle(canvas, first, last, colour, line, cv2.LINE_AA)
+    _draw_outline(canvas, outside.grown(rim, width=width, height=height), _BLACK, rim)
+    _draw_outline(canvas, outside, colour, line)
+
+
+def _draw_outline(canvas: Image, outside: Rectangle, colour: Colour, line: int) -> None:
+    part = canvas[outside.y1 : outside.y2, outside.x1 : outside.x2]
+    for side in (part[:line], part[-line:], part[:, :line], part[:, -line:]):
+        side[:] = colour
 
 
 def _draw_plate(canvas: Image, at: Rectangle, mask: NDArray[np.float32], colour: Colour) -> None:
@@ -109,17 +125,23 @@ def _ink(ground: Colour) -> Colour:
     return _BLACK if luminance > 0.179 else _WHITE
 
 
-def _wrap(parts: list[str], size: int, room: int) -> list[str]:
-    """Join the parts into lines that are no wider than the room; a part is never broken."""
-    font = _font(size)
+def _layouts(parts: list[str], size: int, width: int) -> list[tuple[str, ...]]:
+    """Return the ways to break a caption into lines: as wide as the picture allows, and narrow."""
+    widest = max(_font(size).getlength(part) for part in parts)
+    layouts = [_wrap(parts, size, room) for room in (width - size, 1.3 * widest)]
+    return layouts[:1] if layouts[0] == layouts[1] else layouts
+
+
+def _wrap(parts: list[str], size: int, room: float) -> tuple[str, ...]:
+    """Join the parts into lines that fit the room; a part is never broken."""
     lines = [parts[0]]
     for part in parts[1:]:
         longer = f"{lines[-1]}  {part}"
-        if font.getlength(longer) <= room:
+        if _font(size).getlength(longer) <= room:
             lines[-1] = longer
         else:
             lines.append(part)
-    return lines
+    return tuple(lines)
 
 
 @lru_cache(maxsize=256)
@@ -134,7 +156,7 @@ def _plate_mask(lines: tuple[str, ...], size: int) -> NDArray[np.float32]:
     pen = ImageDraw.Draw(picture)
     for i, line in enumerate(lines):
         pen.text((pad, pad // 2 + i * step), line, fill=255, font=font)
-    return np.asarray(picture).astype(np.float32) / 255
+    return np.asarray(picture).astype(np.float32) / np.float32(255)
 
 
 @lru_cache(maxsize=8)

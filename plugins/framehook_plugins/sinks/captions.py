@@ -1,11 +1,13 @@
 """What is said of a detection on a picture."""
 
+import textwrap
 from typing import Any
 
 import numpy as np
 
 from framehook import NO_TRACK, Detection
-from framehook_plugins.sinks.values import cell
+
+_LONGEST_PART = 40  # characters
 
 
 def caption(detection: Detection, *, show_label: bool = False) -> list[str]:
@@ -22,22 +24,20 @@ def caption(detection: Detection, *, show_label: bool = False) -> list[str]:
     parts = [f"#{detection.track}"] if detection.track != NO_TRACK else []
     if show_label:
         parts.append(detection.label)
-    parts += _with_share(known, "age", "age_std", "{:.0f} ±{:.0f}", "{:.0f}")
-    parts += _with_share(known, "gender", "gender_score", "{} {:.0%}", "{}")
-    parts += [f"{name} {_short(value)}" for name, value in known.items()]
-    return parts or [f"{detection.label} {detection.score:.0%}"]
+    age, deviation = known.pop("age", None), known.pop("age_std", None)
+    if age is not None:
+        parts.append(_text(age, ".0f") + ("" if deviation is None else f" ±{_text(deviation, '.0f')}"))
+    gender, score = known.pop("gender", None), known.pop("gender_score", None)
+    if gender is not None:
+        parts.append(str(gender) + ("" if score is None else f" {_text(score, '.0%')}"))
+    parts += [f"{name} {_text(value, '.3g')}" for name, value in known.items()]
+    parts = parts or [f"{detection.label} {detection.score:.0%}"]
+    # One line each: the font can neither measure nor draw a line break.
+    return [textwrap.shorten(part, _LONGEST_PART, placeholder="…") for part in parts]
 
 
-def _with_share(known: dict[str, Any], name: str, certainty: str, both: str, alone: str) -> list[str]:
-    """Take a value and its certainty out of what is known, and return them in one part."""
-    value, certain = known.pop(name, None), known.pop(certainty, None)
-    if value is None:
-        return []
-    return [alone.format(value) if certain is None else both.format(value, certain)]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else cell(value)
+def _text(value: Any, spec: str) -> str:
+    return format(value, spec) if isinstance(value, float) else str(value)
 
 
 def _is_missing(value: Any) -> bool:

@@ -8,6 +8,8 @@ from framehook import FrameResult, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.files import StreamFiles, TextFile
 from framehook_plugins.sinks.values import plain
 
+_HEAD = '{"format": "framehook-1", "results": [\n'
+
 
 class JsonLinesSink:
     """Write detections.jsonl: one JSON object on each line, one line for each processed frame.
@@ -78,23 +80,22 @@ class _Document:
     def __init__(self, path: Path) -> None:
         self._file = TextFile(path)
         self._streams: list[dict[str, Any]] = []
-        self._separator = "\n"
+        self._begun = False
         self._closed = False
-        self._file.write('{"format": "framehook-1", "results": [')
 
     def add_stream(self, stream: StreamInfo) -> None:
         self._streams.append(describe(stream))
 
     def add_result(self, result: FrameResult) -> None:
-        self._file.write(self._separator + _dumps(as_object(result)))
-        self._separator = ",\n"
+        self._file.write((",\n" if self._begun else _HEAD) + _dumps(as_object(result)))
+        self._begun = True
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         try:
-            self._file.write(f'\n], "streams": {_dumps(self._streams)}}}\n')
+            self._file.write(("" if self._begun else _HEAD) + f'\n], "streams": {_dumps(self._streams)}}}\n')
         finally:
             self._file.close()
 

@@ -61,8 +61,8 @@ class _SummaryFile:
         self._partial = path.with_name(path.name + ".partial")
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.touch()  # a place that cannot be written is told now, not after hours of work
             path.unlink(missing_ok=True)
+            self._partial.touch()  # a place that cannot be written is told now, not after hours of work
 
     def write(self, content: Mapping[str, Any]) -> None:
         with output_errors(self._path):
@@ -82,7 +82,7 @@ def summarise(stream: StreamInfo, statistics: StreamStatistics, settings: Mappin
         "complete": not statistics.interrupted and not statistics.error,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "stream": describe(stream),
-        "statistics": plain(counts),
+        "statistics": plain(counts, exact=False),
         "options": plain(settings),
         "versions": _versions(),
     }

@@ -3,27 +3,30 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framehook import FrameResult, StreamInfo, StreamStatistics
+from framehook import Frame, FrameResult, OptionError, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.files import StreamFiles, output_errors
 
 if TYPE_CHECKING:
     from framehook import Image
     from framehook.video import VideoWriter
 
-_PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
 
 class VideoSink:
     """Write annotated.mp4: H.264, with the box, track, age and gender of each detection, and the source's own timestamps.
 
-    Of a still picture it writes a picture: .mp4 becomes .png.
+    Of a still picture it writes a picture, annotated.png.
 
     Args:
-        path: where it is; `{stream}` stands for the stream's name.
+        path: where it is, ending in `.mp4`; `{stream}` stands for the stream's name.
         out: the folder that a relative path is under.
+
+    Raises:
+        OptionError: a path with another ending.
     """
 
     def __init__(self, *, path: str = "{stream}/annotated.mp4", out: Path = Path()) -> None:
+        if not path.lower().endswith(".mp4"):
+            raise OptionError(f"path must end in .mp4, as that is what is written, got '{path}'")
         self._files = StreamFiles(_AnnotatedFile, path=path, out=out, shareable=False)
 
     def open(self, stream: StreamInfo) -> None:
@@ -48,7 +51,7 @@ class _AnnotatedFile:
 
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self._still = stream.frames == 1 and stream.rate is None
-        self._path = path if not self._still or path.suffix.lower() in _PICTURE_SUFFIXES else path.with_suffix(".png")
+        self._path = path.with_suffix(".png") if self._still else path
         self._writer: VideoWriter | None = None
         self._empty = True
         with output_errors(self._path):
@@ -56,18 +59,17 @@ class _AnnotatedFile:
             self._path.write_bytes(b"")  # a place that cannot be written is told before the work
 
     def write(self, result: FrameResult) -> None:
-        from framehook_plugins.sinks.annotate import draw  # brings OpenCV
+        from framehook_plugins.sinks.annotate import draw  # brings Pillow
 
         frame = result.frame
         image = draw(frame.image, result.detections)
-        self._empty = False
         with output_errors(self._path):
             if self._still:
                 _write_picture(self._path, image)
-                return
-            if self._writer is None:
-                self._writer = _open_video(self._path, result)
-            self._writer.write(image, frame.pts)
+            else:
+                self._writer = self._writer or _open_video(self._path, frame)
+                self._writer.write(image, frame.pts)
+        self._empty = False
 
     def close(self) -> None:
         with output_errors(self._path):
@@ -77,15 +79,13 @@ class _AnnotatedFile:
                 self._path.unlink(missing_ok=True)
 
 
-def _open_video(path: Path, result: FrameResult) -> "VideoWriter":
+def _open_video(path: Path, frame: Frame) -> "VideoWriter":
     from framehook.video import VideoWriter  # brings av
 
-    frame = result.frame
     return VideoWriter(path, width=frame.width, height=frame.height, time_base=frame.time_base, rate=frame.stream.rate)
 
 
 def _write_picture(path: Path, image: "Image") -> None:
-    import cv2
+    from PIL import Image as PillowImage
 
-    _, encoded = cv2.imencode(path.suffix, image[..., ::-1])  # OpenCV's order is blue, green, red
-    path.write_bytes(encoded.tobytes())
+    PillowImage.fromarray(image).save(path)

@@ -1,5 +1,6 @@
 """The tracker `iou`: boxes that overlap, or lie near, where their track was going."""
 
+import math
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -23,8 +24,8 @@ _TRACK = np.dtype(
 
 _UNCONFIRMED_SECONDS = 0.5  # a candidate is forgotten sooner than a track: what flickers is rarely a face
 _STEADY_SECONDS = 1.0  # a candidate without a single miss for so long is real, whatever its scores
-_DEVIATIONS = 3.0  # of the predicted position: beyond them a detection is another one's
-_SIZE_RATIO = 1.3  # from one frame to the next a box does not grow or shrink by more, even when it is missed in between
+_DEVIATIONS = 3.0  # of the predicted position: a detection farther away is something else
+_SIZE_RATIO = 1.3  # a box does not grow or shrink by more between two detections; on real clips it tells a head from the next one
 
 Tracks: TypeAlias = NDArray[np.void]
 """(n,) of `_TRACK`."""
@@ -35,16 +36,17 @@ Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 class IouTracker:
     """Follow boxes from frame to frame by where they are.
 
-    Each track's box is predicted with nearly constant velocity in the stream's own time, then paired with the detections of the
-    same label so that the sum of overlaps is largest: Bewley, Ge, Ott, Ramos and Upcroft, "Simple Online and Realtime Tracking"
-    (ICIP 2016). What is left over is paired in a second round by distance, within what the motion so far makes plausible: the idea
-    of Yang, Odashima, Masui and Jiang, "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier by
-    Buffering the Matching Space" (WACV 2023). Detections with low scores continue tracks but do not begin them: Zhang et al.,
-    "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022).
+    Each track's box is predicted with nearly constant velocity, in the stream's own time, and paired with the detections of the
+    same label so that the sum of the overlaps is largest: Bewley, Ge, Ott, Ramos and Upcroft, "Simple Online and Realtime
+    Tracking" (ICIP 2016). What is left is paired in a second round by distance, as far as the motion so far makes it plausible:
+    after Yang, Odashima, Masui and Jiang, "Hard to Track Objects with Irregular Motions and Similar Appearances? Make It Easier
+    by Buffering the Matching Space" (WACV 2023). Detections with low scores continue tracks, but do not confirm them: after Zhang
+    et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022).
 
-    A track gets its id, 1, 2, 3, ..., once it is confirmed: after `confirm` detections of a high score, or after a second without
-    a miss whatever the scores. Until then its detections have the track -1. Tracks end after `gap_seconds` unseen, when they have
-    left the picture, and all together when the stream's time leaps.
+    A track gets its id, 1, 2, 3 and so on, once it is confirmed: by `confirm` sure detections, or by a second without a miss
+    whatever the scores. Until then its detections have the track -1. A track ends after `gap_seconds` unseen, or when it has left
+    the picture; all end when the stream's time leaps by more than that, back or ahead. A stream of fewer than 1 / `gap_seconds`
+    frames per second therefore has no tracks.
 
     Args:
         gap_seconds: how long a track outlives its last detection.
@@ -57,12 +59,17 @@ class IouTracker:
     def __init__(
         self,
         *,
-        gap_seconds: Annotated[float, Field(gt=0)] = 1.5,
+        gap_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.5,
         confirm: Annotated[int, Field(ge=1)] = 3,
         sure_score: Annotated[float, Field(ge=0, le=1)] = 0.97,
         min_iou: Annotated[float, Field(gt=0, lt=1)] = 0.3,
-        reach: Annotated[float, Field(ge=0)] = 1.5,
+        reach: Annotated[float, Field(ge=0)] = 1.25,
     ) -> None:
+        if not 0 < gap_seconds < math.inf or confirm < 1 or not 0 < min_iou < 1 or reach < 0:
+            raise OptionError(
+                "gap_seconds must be above 0 and finite, confirm at least 1, min_iou between 0 and 1, reach at least 0; "
+                f"got {gap_seconds}, {confirm}, {min_iou}, {reach}"
+            )
         self._gap_seconds = gap_seconds
         self._confirm = confirm
         self._sure_score = sure_score
@@ -82,16 +89,16 @@ class IouTracker:
 
         expected = _at(self._tracks, self._now)
         rows, columns = self._pair(expected, boxes, labels)
-        fresh = np.setdiff1d(np.arange(len(boxes)), columns)
+        fresh = _others(len(boxes), columns)
         self._follow(expected, rows, boxes[columns], scores[columns])
         self._begin(boxes[fresh], scores[fresh], labels[fresh])
         owners = np.concatenate([rows, np.arange(len(expected), len(self._tracks))])  # each one's row of self._tracks ...
         columns = np.concatenate([columns, fresh])  # ... and of the detections
-        self._confirm_some(owners[np.argsort(columns)])
+        self._confirm_ready(owners[np.argsort(columns)])
 
         ids = np.full(len(detections), NO_TRACK)
         ids[usable[columns]] = self._tracks["id"][owners]
-        self._end_some(frame)
+        self._forget(frame)
         return detections.with_tracks(ids)
 
     def predict(self, frame: Frame) -> Detections:
@@ -118,8 +125,8 @@ class IouTracker:
         same = self._tracks["label"][:, None] == labels[None, :]
         overlap = geometry.iou(motion.boxes_of(expected), boxes)
         rows, columns = _assign(overlap, same & (overlap >= self._min_iou))
-        lost = np.setdiff1d(np.arange(len(expected)), rows)
-        free = np.setdiff1d(np.arange(len(boxes)), columns)
+        lost = _others(len(expected), rows)
+        free = _others(len(boxes), columns)
         if not (len(lost) and len(free) and self._reach):
             return rows, columns
         distance, ratio = _compare(expected[lost], boxes[free])
@@ -149,15 +156,15 @@ class IouTracker:
         new["state"] = motion.start(boxes)
         self._tracks = np.concatenate([self._tracks, new])
 
-    def _confirm_some(self, rows: NDArray[np.int64]) -> None:
-        """Give an id to those candidates that have earned it, in this order."""
+    def _confirm_ready(self, rows: NDArray[np.int64]) -> None:
+        """Give ids to the candidates among these that have earned them, in this order."""
         tracks = self._tracks[rows]
-        earned = (tracks["sure"] >= self._confirm) | (self._now - tracks["since"] >= _STEADY_SECONDS)
-        chosen = rows[earned & (tracks["id"] == NO_TRACK)]
+        ready = (tracks["sure"] >= self._confirm) | (self._now - tracks["since"] >= _STEADY_SECONDS)
+        chosen = rows[ready & (tracks["id"] == NO_TRACK)]
         self._tracks["id"][chosen] = self._next_id + np.arange(len(chosen))
         self._next_id += len(chosen)
 
-    def _end_some(self, frame: Frame) -> None:
+    def _forget(self, frame: Frame) -> None:
         """Forget candidates that did not come again, and tracks that were last seen on their way out of the picture."""
         tracks = self._tracks
         age = _age(tracks, self._now)
@@ -175,6 +182,13 @@ def _at(tracks: Tracks, now: float) -> motion.States:
     return motion.advance(tracks["state"], _age(tracks, now))
 
 
+def _others(n: int, taken: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the numbers from 0 to n - 1 that are not taken."""
+    left = np.ones(n, bool)
+    left[taken] = False
+    return np.flatnonzero(left)
+
+
 def _compare(expected: motion.States, boxes: motion.Boxes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the distances of the centres in box sizes, and how many times larger the larger of two boxes is, (n, m) each."""
     seen = motion.start(boxes)
@@ -186,7 +200,7 @@ def _compare(expected: motion.States, boxes: motion.Boxes) -> tuple[NDArray[np.f
 
 def _assign(gain: NDArray[np.float64], allowed: NDArray[np.bool_]) -> Pairs:
     """Pair rows with columns so that the sum of the gains is largest."""
-    from scipy.optimize import linear_sum_assignment  # takes a second to import, and listing the plugins does not need it
+    from scipy.optimize import linear_sum_assignment  # slow to import, and listing plugins does without
 
     rows, columns = linear_sum_assignment(np.where(allowed, gain, 0), maximize=True)
     good = allowed[rows, columns]

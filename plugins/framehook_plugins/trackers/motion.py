@@ -1,11 +1,11 @@
 """Where tracks are going: a Kalman filter for all of them at once.
 
-Kalman, "A New Approach to Linear Filtering and Prediction Problems" (1960), with nearly constant velocity. Lengths are told in the
-boxes' own sizes, so that near and far faces share one set of constants, and time in seconds, so that the frame rate may vary. Both
-axes are alike and independent: one 2 x 2 covariance serves a track, and no matrix is inverted.
+Kalman, "A New Approach to Linear Filtering and Prediction Problems" (1960), with nearly constant velocity. Lengths are told in
+the boxes' own sizes, so that near and far faces share one set of constants, and time in seconds, so that the frame rate may
+vary. Both axes are alike and independent: one 2 x 2 covariance serves a track, and no matrix is inverted.
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray

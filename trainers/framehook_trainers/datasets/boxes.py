@@ -56,9 +56,7 @@ def as_frame(image: Image, *, name: str = "still") -> Frame:
     return Frame(stream=stream, index=0, pts=0, time_base=Fraction(1), picture=StillPicture(image))
 
 
-def detect_faces(
-    samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None
-) -> list[Boxes]:
+def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Boxes]:
     """Return the boxes that MTCNN finds in each picture, (k, 4) each.
 
     Args:

@@ -47,9 +47,7 @@ def _read_part(folder: Path, part: Literal["train", "val"], counts: Counter[str]
         low, high = BRACKETS[label["age"]]
         female = label["gender"] == "Female"
         samples.append(
-            Sample(
-                dataset=NAME, name=path, data=data, age_low=low, age_high=high, female=female, published_split=split
-            )
+            Sample(dataset=NAME, name=path, data=data, age_low=low, age_high=high, female=female, published_split=split)
         )
     return samples
 

@@ -92,7 +92,7 @@ def validate(network: AgeGenderNet, faces: Faces, rows: NDArray[np.int64], devic
     for start in range(0, len(rows), 256):
         pixels = torch.from_numpy(faces.centres(rows[start : start + 256])).to(device)
         prediction = network(network_input(pixels, mean=MEAN, std=STD))
-        ages.append(age_moments(prediction.age_logits)[0].cpu().numpy())
+        ages.append(age_moments(prediction.age_logits.softmax(dim=1))[0].cpu().numpy())
         female.append((prediction.gender_logits > 0).cpu().numpy())
     return evaluate_predictions(
         np.concatenate(ages), np.concatenate(female), true_ages=faces.ages[rows], true_female=faces.female[rows]
@@ -144,9 +144,7 @@ def train(faces_folder: Path, out: Path, config: Config, *, device: torch.device
 
 def describe(config: Config, faces: Faces, metrics: dict[str, Any]) -> checkpoint.Header:
     """Return the weights file's header."""
-    counts = {
-        name: len(faces.rows(dataset=name, split="train")) for name in (utkface.NAME, fairface.NAME)
-    }
+    counts = {name: len(faces.rows(dataset=name, split="train")) for name in (utkface.NAME, fairface.NAME)}
     exact = faces.ages[faces.rows(dataset=utkface.NAME, split="train"), 0].clip(max=AGES - 1)
     return checkpoint.Header(
         architecture=checkpoint.ARCHITECTURE,

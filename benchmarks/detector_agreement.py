@@ -1,0 +1,131 @@
+"""Compare the detector `mtcnn` with facenet-pytorch's own, box by box, on every frame of every clip.
+
+    python benchmarks/detector_agreement.py [FOLDER OF CLIPS]
+
+Writes results/detector_agreement.json beside this file, and fails where they disagree by more than is allowed: every frame must
+hold the same number of faces, and 99 % of the boxes must overlap with an intersection over union of at least 0.95.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import machine
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from framehook import Detections, Frame, VideoSource, geometry
+from framehook_plugins.mtcnn.detector import MtcnnDetector
+
+HERE = Path(__file__).resolve().parent
+MIN_IOU = 0.95
+MIN_SHARE = 0.99
+
+
+@dataclass
+class Agreement:
+    """How two detectors agree on one clip."""
+
+    frames: int = 0
+    """Frames compared."""
+    differing: list[int] = field(default_factory=list)
+    """Indices of the frames with different numbers of faces."""
+    ious: list[float] = field(default_factory=list)
+    """Of each pair of boxes; 0 for a box that only one of them found."""
+    landmark_px: float = 0.0
+    """The largest distance between two landmarks of one face."""
+    score: float = 0.0
+    """The largest difference of two scores of one face."""
+    seconds: dict[str, float] = field(default_factory=lambda: {"framehook": 0.0, "reference": 0.0})
+    """Time that each detector took for all frames."""
+
+    def add(self, index: int, ours: Detections, reference: Detections) -> None:
+        """Compare one frame."""
+        self.frames += 1
+        if len(ours) != len(reference):
+            self.differing.append(index)
+        overlap = geometry.iou(ours.boxes, reference.boxes)
+        rows, columns = linear_sum_assignment(overlap, maximize=True)
+        lonely = max(len(ours), len(reference)) - len(rows)
+        self.ious += [*overlap[rows, columns].tolist(), *[0.0] * lonely]
+        way = np.linalg.norm(ours.attributes["landmarks"][rows] - reference.attributes["landmarks"][columns], axis=2)
+        self.landmark_px = max(self.landmark_px, float(way.max(initial=0)))
+        self.score = max(self.score, float(np.abs(ours.scores[rows] - reference.scores[columns]).max(initial=0)))
+
+    @property
+    def good(self) -> bool:
+        """Whether they agree as well as they must."""
+        return not self.differing and sum(iou >= MIN_IOU for iou in self.ious) >= MIN_SHARE * len(self.ious)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures for the results file."""
+        ious = np.array(self.ious)
+        return {
+            "frames": self.frames,
+            "boxes": len(ious),
+            "same_count_share": round(1 - len(self.differing) / max(self.frames, 1), 4),
+            "frames_with_another_count": self.differing,
+            "share_iou_at_least_0.95": round(float((ious >= MIN_IOU).mean()), 4) if len(ious) else None,
+            "min_iou": round(float(ious.min()), 5) if len(ious) else None,
+            "max_landmark_distance_px": round(self.landmark_px, 4),
+            "max_score_difference": round(self.score, 6),
+            "seconds_per_frame": {name: round(seconds / max(self.frames, 1), 4) for name, seconds in self.seconds.items()},
+        }
+
+
+class Reference:
+    """facenet-pytorch's detector in the records of framehook."""
+
+    def __init__(self) -> None:
+        self._mtcnn = MTCNN(device=torch.device("cpu"))
+
+    def detect(self, frame: Frame) -> Detections:
+        """Return the faces of a frame; where the reference fails because it finds no candidate at all, none."""
+        try:
+            boxes, scores, landmarks = self._mtcnn.detect(frame.image, landmarks=True)
+        except RuntimeError as error:
+            if "non-empty" not in str(error):
+                raise
+            boxes = None
+        if boxes is None:
+            boxes, scores, landmarks = np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2))
+        as_floats: list[NDArray[np.float32]] = [np.asarray(values, dtype=np.float32) for values in (boxes, scores, landmarks)]
+        return Detections(boxes=as_floats[0], scores=as_floats[1], attributes={"landmarks": as_floats[2]})
+
+
+def compare(path: Path) -> Agreement:
+    """Run both detectors over a clip."""
+    ours, reference, agreement = MtcnnDetector(device="cpu"), Reference(), Agreement()
+    with VideoSource(path, name=path.stem) as source:
+        for frame in source:
+            _ = frame.image  # decoding is not what is timed
+            start = perf_counter()
+            (found,) = ours.detect([frame])
+            middle = perf_counter()
+            expected = reference.detect(frame)
+            agreement.seconds["framehook"] += middle - start
+            agreement.seconds["reference"] += perf_counter() - middle
+            agreement.add(frame.index, found, expected)
+    return agreement
+
+
+def main(folder: Path) -> int:
+    """Compare all clips, write the results, and return the exit status."""
+    torch.set_num_threads(1)
+    clips = {path.name: compare(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    for name, agreement in clips.items():
+        print(name, json.dumps(agreement.summary()))
+    results = {"machine": machine.facts(), "torch_threads": 1, "clips": {name: clips[name].summary() for name in clips}}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "detector_agreement.json").write_text(json.dumps(results, indent=2) + "\n")
+    return 0 if clips and all(agreement.good for agreement in clips.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE.parents[1] / "shared" / "videos"))

@@ -1,0 +1,24 @@
+"""What a measurement was made on."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+
+def facts() -> dict[str, str | int]:
+    """Return the processor, the cores that this process may use, and the versions of what computes."""
+    return {
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("framehook", "av", "numpy", "opencv-python-headless", "torch")},
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

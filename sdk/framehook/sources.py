@@ -1,0 +1,325 @@
+"""What a user may name as a source: files, folders, globs, addresses, cameras, pictures, and `Source` objects.
+
+Nothing is opened here: what is missing is told at once, and each source is opened when its turn comes, so that ten thousand
+files need no ten thousand open files.
+"""
+
+import re
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from glob import glob, has_magic
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from framehook.contracts import DamageReporter, Source
+from framehook.errors import SourceNotFoundError, UsageError, did_you_mean
+from framehook.frame import Frame, Image, StreamInfo
+from framehook.video import ArrayPicture, VideoSource
+
+Images: TypeAlias = Iterable[Image] | Iterable[tuple[float, Image]]
+"""Pictures, (height, width, 3) uint8 RGB each, or pairs of a time in seconds and a picture."""
+
+SourceLike: TypeAlias = "str | Path | int | Source | SourceSpec | Images"
+"""A file, folder, glob, address or camera number; a `Source`, opened or not; or pictures."""
+
+SourcesLike: TypeAlias = "SourceLike | Iterable[SourceLike]"
+"""One source or several."""
+
+FindSource: TypeAlias = Callable[[str, str], Callable[[], Source] | None]
+"""Given the two sides of `scheme://address`, returns what opens it, or None."""
+
+MEDIA_SUFFIXES = frozenset(
+    {".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
+    | {".ts", ".vob", ".webm", ".wmv"}
+    | {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""What a file in a folder must end in to be taken for a video or an image."""
+
+_Item: TypeAlias = Image | tuple[float, Image]
+
+_LIVE_SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+_RECORDED_SCHEMES = frozenset({"ftp", "http", "https"})
+_CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}:none", "avfoundation"), "win32": ("{}", "vfwcap")}
+_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file of Windows may be called so
+_NAME_LENGTH = 80  # at most 240 bytes in UTF-8; file systems take 255
+_TICK = Fraction(1, 1_000_000)  # seconds, for pictures that come with a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """A source that has not been opened yet."""
+
+    name: str
+    """Unique in its list, and fit to be a folder's name on every system."""
+    open: Callable[[], Source]
+    """Opens it; its stream is called `name`."""
+    live: bool = False
+    """True for cameras and network streams."""
+
+
+class _Found(NamedTuple):
+    name: str  # as it would be called if no other were called so
+    open_as: Callable[[str], Source]
+    live: bool = False
+
+
+def open_sources(
+    sources: SourcesLike, *, start_seconds: float = 0.0, end_seconds: float | None = None, find: FindSource | None = None
+) -> list[SourceSpec]:
+    """Say which streams these are, each with a name of its own, without opening any.
+
+    Args:
+        sources: what to read. A folder means the videos and images in it (not in its subfolders), in natural order; a glob, those
+            among its matches, or all its matches where none looks like one. A list or other iterable that begins with an array,
+            or with a pair of seconds and an array, is one source; any other is a list of sources. Its first item is looked at
+            now. A number, or digits that name no file, means that camera of this machine.
+        start_seconds: presentation time at which recorded videos begin.
+        end_seconds: presentation time before which videos end.
+        find: looks for plugins that answer an address.
+
+    Raises:
+        SourceNotFoundError: a path, a folder's media, a camera or the scheme of an address that is not there.
+        UsageError: an empty list, or something that cannot be a source.
+    """
+    finder = _Finder(start_seconds=start_seconds, end_seconds=end_seconds, find=find)
+    taken: set[str] = set()
+    specs = []
+    for found in finder.resolve(sources):
+        name = _unique(found.name, taken)
+        specs.append(SourceSpec(name=name, open=partial(found.open_as, name), live=found.live))
+    if not specs:
+        raise UsageError("no source given; name a file, folder, address or camera, or give pictures")
+    return specs
+
+
+class ArraySource:
+    """Pictures that the embedding program has, one by one: an iterable is drawn from as frames are asked for, never as a whole.
+
+    Args:
+        images: (height, width, 3) uint8 RGB arrays, all of one size, or pairs of a time in seconds and such an array.
+        name: the stream's name.
+        rate: frames per second, for pictures that come without a time.
+
+    Raises:
+        UsageError: there is no picture, or one has the wrong shape or type.
+    """
+
+    def __init__(self, images: Images, *, name: str = "arrays", rate: float | Fraction = 25) -> None:
+        iterator: Iterator[_Item] = iter(images)
+        first = next(iterator, None)
+        if first is None:
+            raise UsageError(f"source '{name}' has no picture; give at least one")
+        self._items = enumerate(chain([first], iterator))
+        self._timed = isinstance(first, tuple)
+        self._rate = Fraction(rate).limit_denominator(1_000_000)
+        size = _picture(name, 0, first[1] if isinstance(first, tuple) else first).rgb().shape  # (height, width, 3)
+        frames = len(images) if isinstance(images, Sized) else None
+        self._info = StreamInfo(
+            name=name,
+            width=size[1],
+            height=size[0],
+            rate=None if self._timed else self._rate,
+            duration_seconds=None if self._timed or frames is None else float(frames / self._rate),
+            frames=frames,
+        )
+        self._closed = False
+
+    @property
+    def info(self) -> StreamInfo:
+        """What is known of the stream."""
+        return self._info
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Go through the frames; a second loop goes on where the first one stopped."""
+        for index, item in self._items:
+            if self._closed:
+                return
+            yield self._frame(index, item)
+
+    def close(self) -> None:
+        """End the stream; a second call is harmless."""
+        self._closed = True
+
+    def _frame(self, index: int, item: _Item) -> Frame:
+        name = self._info.name
+        if isinstance(item, tuple) is not self._timed:
+            raise UsageError(f"source '{name}': either every picture has a time or none; picture {index} differs from the first")
+        pts, image = (round(Fraction(item[0]) / _TICK), item[1]) if isinstance(item, tuple) else (index, item)
+        picture = _picture(name, index, image)
+        if image.shape[:2] != (self._info.height, self._info.width):
+            size, wanted = f"{image.shape[1]} x {image.shape[0]}", f"{self._info.width} x {self._info.height}"
+            raise UsageError(f"source '{name}': picture {index} must be {wanted} like the first, got {size}; resize it")
+        return Frame(stream=self._info, index=index, pts=pts, time_base=_TICK if self._timed else 1 / self._rate, picture=picture)
+
+
+class _Finder:
+    """Turns what the user named into what can be opened."""
+
+    def __init__(self, *, start_seconds: float, end_seconds: float | None, find: FindSource | None) -> None:
+        self._live = partial(VideoSource, live=True, end_seconds=end_seconds)
+        self._recorded = partial(VideoSource, start_seconds=start_seconds, end_seconds=end_seconds)
+        self._find = find
+
+    def resolve(self, what: object) -> Iterator[_Found]:
+        if isinstance(what, int) and not isinstance(what, bool):
+            yield self._camera(what)
+        elif isinstance(what, Path):
+            yield from self._path(what)
+        elif isinstance(what, str):
+            yield from self._text(what)
+        elif isinstance(what, SourceSpec):
+            yield _Found(what.name, lambda name: _named(what.open(), name), what.live)
+        elif isinstance(what, Source):
+            yield _Found(what.info.name, partial(_named, what))
+        elif isinstance(what, Iterable):
+            yield from self._several(what)
+        else:
+            raise UsageError(f"a source cannot be {what!r}; name a file, folder, address or camera, or give pictures")
+
+    def _several(self, items: Iterable[object]) -> Iterator[_Found]:
+        iterator = iter(items)
+        first = next(iterator, None)
+        if isinstance(first, np.ndarray) or (isinstance(first, tuple) and len(first) == 2 and isinstance(first[1], np.ndarray)):
+            images = items if isinstance(items, Sized) else chain([first], iterator)
+            yield _Found("arrays", lambda name: ArraySource(images, name=name))  # type: ignore[arg-type]  # it checks each
+        elif first is not None:
+            for item in chain([first], iterator):
+                yield from self.resolve(item)
+
+    def _text(self, text: str) -> Iterator[_Found]:
+        scheme, mark, address = text.partition("://")
+        path = Path(text).expanduser()
+        if mark and scheme == "file":
+            yield from self._path(Path(address))
+        elif mark:
+            yield self._address(text, scheme.lower(), address)
+        elif text.isdecimal() and not path.exists():
+            yield self._camera(int(text))
+        elif has_magic(text) and not path.exists():
+            yield from self._glob(str(path))
+        else:
+            yield from self._path(path)
+
+    def _path(self, path: Path) -> Iterator[_Found]:
+        if path.is_dir():
+            media = _natural(file for file in path.iterdir() if file.is_file() and _is_media(file))
+            if not media:
+                raise SourceNotFoundError(
+                    f"folder {path} holds no video and no image (such as .mp4, .mkv, .jpg); name another one"
+                )
+            yield from map(self._file, media)
+        elif path.is_char_device() and sys.platform == "linux":
+            yield _Found(path.name, lambda name: self._live(path, name=name, device_format="v4l2"), live=True)
+        elif path.exists():
+            yield self._file(path)
+        else:
+            beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise SourceNotFoundError(
+                f"{path} does not exist{did_you_mean(path.name, beside)}; give a file, a folder or an address"
+            )
+
+    def _file(self, path: Path) -> _Found:
+        return _Found(path.stem, lambda name: self._recorded(path, name=name))
+
+    def _glob(self, pattern: str) -> Iterator[_Found]:
+        matches = glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
+        files = _natural(path for path in map(Path, matches) if path.is_file())
+        if not files:
+            raise SourceNotFoundError(f"no file matches {pattern}; check the pattern")
+        yield from map(self._file, [path for path in files if _is_media(path)] or files)
+
+    def _address(self, text: str, scheme: str, address: str) -> _Found:
+        parts = urlsplit(text)
+        name = f"{parts.hostname or ''}{parts.path}".removesuffix("/")  # without a password that stands before the host
+        make = self._find(scheme, address) if self._find else None
+        if make is not None:
+            return _Found(name, lambda name: _named(make(), name))
+        if scheme in _LIVE_SCHEMES:
+            return _Found(name, lambda name: self._live(text, name=name), live=True)
+        if scheme in _RECORDED_SCHEMES:
+            return _Found(name, lambda name: self._recorded(text, name=name))
+        known = sorted(_LIVE_SCHEMES | _RECORDED_SCHEMES)
+        raise SourceNotFoundError(
+            f"nothing opens addresses that begin with {scheme}://{did_you_mean(scheme, known)}; "
+            f"there are {', '.join(known)}, and what source plugins add"
+        )
+
+    def _camera(self, number: int) -> _Found:
+        if sys.platform not in _CAMERAS or number < 0:
+            raise SourceNotFoundError(f"there is no camera {number} on {sys.platform}; give the address of a network camera")
+        pattern, driver = _CAMERAS[sys.platform]
+        device = pattern.format(number)
+        if device.startswith("/dev") and not Path(device).exists():
+            there = ", ".join(map(str, _natural(Path("/dev").glob("video*")))) or "none"
+            raise SourceNotFoundError(f"there is no camera {number} ({device}); connected are: {there}")
+        return _Found(f"camera-{number}", lambda name: self._live(device, name=name, device_format=driver), live=True)
+
+
+class _Renamed:
+    """A source under another name than its own."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        self._source = source
+        self.info = replace(source.info, name=name)
+
+    @property
+    def damaged(self) -> int:
+        return self._source.damaged if isinstance(self._source, DamageReporter) else 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._source.warnings if isinstance(self._source, DamageReporter) else ()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._source:
+            yield replace(frame, stream=self.info)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _named(source: Source, name: str) -> Source:
+    return source if source.info.name == name else _Renamed(source, name)
+
+
+def _picture(name: str, index: int, image: Image) -> ArrayPicture:
+    try:
+        return ArrayPicture(image)
+    except UsageError as error:
+        raise UsageError(f"source '{name}', picture {index}: {error}") from error
+
+
+def _is_media(path: Path) -> bool:
+    return path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith(".")
+
+
+def _natural(paths: Iterable[Path]) -> list[Path]:
+    """Sort so that clip-9 comes before clip-10."""
+
+    def parts(path: Path) -> list[tuple[int, str]]:
+        return [(int(part), "") if i % 2 else (0, part.casefold()) for i, part in enumerate(re.split(r"(\d+)", str(path)))]
+
+    return sorted(paths, key=parts)
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
+    """Make a name that is fit for a folder, and unlike those taken also where case and accents do not count."""
+    safe = (
+        re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "-", unicodedata.normalize("NFC", wanted)).strip(". -")[:_NAME_LENGTH].rstrip(". ")
+    )
+    if not safe or _DEVICE_NAMES.fullmatch(safe):
+        safe = f"stream-{safe}" if safe else "stream"
+    name, number = safe, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{safe}-{number}"
+    taken.add(name.casefold())
+    return name

@@ -1,0 +1,200 @@
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framehook.testing import synthetic_video
+from framehook_cli.main import run
+
+FAST = ["--detector", "mtcnn:min_face=40", "--device", "cpu"]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Ten grey frames: quick, and without a face."""
+    return synthetic_video(tmp_path / "grey.mp4", frames=10, width=64, height=48)
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def failure(capsys, *arguments):
+    """Run the command line and return its exit status and the last line on stderr."""
+    status = run([str(argument) for argument in arguments])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return status, lines[-1]
+
+
+def test_a_clip_without_a_face_gives_whole_files_without_rows(tmp_path, clip, capsys):
+    assert run(["analyze", str(clip), "--out", str(tmp_path / "out"), *FAST]) == 0
+    folder = tmp_path / "out" / "grey"
+    assert {path.name for path in folder.iterdir()} == {"detections.csv", "detections.jsonl", "tracks.csv", "summary.json"}
+    header = "stream,frame,pts_seconds,track,label,x1,y1,x2,y2,score,age,age_std,gender,gender_score\n"
+    assert (folder / "detections.csv").read_text() == header
+    assert len((folder / "detections.jsonl").read_text().splitlines()) == 10
+    tracks = "stream,track,label,first_seconds,last_seconds,frames,age,age_std,gender,gender_score\n"
+    assert (folder / "tracks.csv").read_text() == tracks
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["complete"] is True
+    assert "grey: 10 frames" in capsys.readouterr().out
+
+
+def test_a_real_clip_gives_faces_with_tracks_ages_and_genders(tmp_path, shared_videos):
+    clip = shared_videos / "head-pose-face-detection-female.gif"
+    assert run(["analyze", str(clip), "--out", str(tmp_path), "--annotate", "--quiet", *FAST]) == 0
+    folder = tmp_path / clip.stem
+    detections, tracks = rows(folder / "detections.csv"), rows(folder / "tracks.csv")
+    assert len(tracks) == 1
+    assert tracks[0]["gender"] == "female"
+    assert 15 < float(tracks[0]["age"]) < 50
+    followed = [row for row in detections if row["track"] != "-1"]
+    assert len(followed) > 0.8 * len(detections) > 10
+    assert (folder / "annotated.mp4").stat().st_size > 10_000
+
+
+BAD = [
+    ("missing.mp4", 2, r"'?.*missing\.mp4"),
+    ("empty-folder", 2, r"empty-folder"),
+    ("text.mp4", 1, r"text\.mp4"),
+    ("empty.mp4", 1, r"empty\.mp4"),
+]
+
+
+@pytest.mark.parametrize(("name", "status", "message"), BAD, ids=[name for name, _, _ in BAD])
+def test_bad_input_gets_one_clear_line_and_the_right_status(tmp_path, capsys, name, status, message):
+    (tmp_path / "empty-folder").mkdir()
+    (tmp_path / "text.mp4").write_text("this is no video\n" * 50)
+    (tmp_path / "empty.mp4").touch()
+    got, line = failure(capsys, "analyze", tmp_path / name, "--out", tmp_path / "out", *FAST)
+    assert got == status
+    assert re.search(message, line)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--detector", "mtcn"], "no detector is named 'mtcn'; did you mean 'mtcnn'?"),
+        (["--detector", "mtcnn:min_fase=3"], "plugin 'mtcnn' has no option 'min_fase'; did you mean 'min_face'?"),
+        (["--detector", "mtcnn:min_face=big"], "plugin 'mtcnn': option 'min_face' got 'big': input should be a valid integer"),
+        (["--sink", "cvs"], "no sink is named 'cvs'; did you mean 'csv'?"),
+        (["--every", "0"], "the pipeline: option 'every' got 0: input should be greater than or equal to 1"),
+        (["--start", "5", "--end", "2"], "end must lie after start"),
+        (["--device", "gpu"], "'gpu' is not one of"),
+        (["--dewice", "cpu"], "--dewice"),
+        (["--config", "nothing.toml"], "cannot read the configuration 'nothing.toml'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_gets_one_line_with_a_suggestion_and_status_2(clip, capsys, arguments, message):
+    status, line = failure(capsys, "analyze", clip, *arguments)
+    assert status == 2
+    assert message in line
+
+
+@pytest.mark.skipif("__import__('torch').cuda.is_available()")
+def test_a_device_that_is_not_there_is_told_before_the_run(clip, capsys):
+    status, line = failure(capsys, "analyze", clip, "--device", "cuda")
+    assert status == 2
+    assert "device 'cuda' is not there" in line
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_before_the_run(tmp_path, clip, capsys):
+    (tmp_path / "file").touch()
+    status, line = failure(capsys, "analyze", clip, "--out", tmp_path / "file" / "out", *FAST)
+    assert status == 2
+    assert "is a file; choose another --out" in line
+
+
+def test_one_broken_file_does_not_stop_the_others(tmp_path, clip, capsys):
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 5000)
+    status, line = failure(capsys, "analyze", tmp_path, "--out", tmp_path / "out", "--quiet", *FAST)
+    assert status == 1
+    assert "broken.mp4" in line
+    assert json.loads((tmp_path / "out" / "grey" / "summary.json").read_text())["complete"] is True
+    assert not (tmp_path / "out" / "broken").exists()
+
+
+def test_a_failed_run_leaves_earlier_results_as_they_were(tmp_path, clip):
+    out = tmp_path / "out"
+    assert run(["analyze", str(clip), "--out", str(out), "--quiet", *FAST]) == 0
+    before = {path.name: path.read_bytes() for path in (out / "grey").iterdir()}
+    clip.write_bytes(b"no video any more")
+    assert run(["analyze", str(clip), "--out", str(out), "--quiet", *FAST]) == 1
+    assert {path.name: path.read_bytes() for path in (out / "grey").iterdir()} == before
+
+
+def test_resume_passes_over_what_is_complete(tmp_path, clip, capsys):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), "--resume", *FAST]
+    assert run(arguments) == 0
+    written = (tmp_path / "out" / "grey" / "summary.json").stat().st_mtime_ns
+    assert run(arguments) == 0
+    assert "1 of 1 sources are complete already" in capsys.readouterr().err
+    assert (tmp_path / "out" / "grey" / "summary.json").stat().st_mtime_ns == written
+
+
+def test_the_command_line_wins_over_the_configuration(tmp_path, clip):
+    config = tmp_path / "settings.toml"
+    config.write_text('detector = "mtcnn:min_face=40"\nevery = 5\nsinks = ["csv"]\nclassifiers = []\n')
+    run(["analyze", str(clip), "--out", str(tmp_path / "a"), "--config", str(config), "--quiet"])
+    run(["analyze", str(clip), "--out", str(tmp_path / "b"), "--config", str(config), "--every", "2", "--quiet"])
+    counts = [json.loads((tmp_path / name / "grey" / "summary.json").read_text()) for name in "ab"]
+    assert [summary["statistics"]["processed"] for summary in counts] == [2, 5]
+    assert not (tmp_path / "a" / "grey" / "detections.jsonl").exists()
+
+
+def test_an_unknown_key_in_the_configuration_is_told(tmp_path, clip, capsys):
+    config = tmp_path / "settings.toml"
+    config.write_text('detektor = "mtcnn"\n')
+    status, line = failure(capsys, "analyze", clip, "--config", config)
+    assert status == 2
+    assert "unknown key 'detektor'; did you mean 'detector'?" in line
+
+
+def test_json_goes_to_standard_output(tmp_path, clip, capsys):
+    assert run(["analyze", str(clip), "--out", str(tmp_path / "out"), "--json", *FAST]) == 0
+    [stream] = json.loads(capsys.readouterr().out)
+    assert (stream["stream"], stream["processed"], stream["folder"]) == ("grey", 10, str(tmp_path / "out" / "grey"))
+
+
+def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path):
+    clip = synthetic_video(tmp_path / "long.mp4", frames=3000, width=320, height=240)
+    program = "from framehook_cli.main import main; main()"
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), "--sink", "csv", "--sink", "json", *FAST]
+    process = subprocess.Popen([sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, text=True)
+    summary = tmp_path / "out" / "long" / "summary.json"
+    json_file = tmp_path / "out" / "long" / "detections.json"
+    while process.poll() is None and not (json_file.exists() and json_file.stat().st_size > 2000):
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    written = json.loads(json_file.read_text())
+    told = json.loads(summary.read_text())
+    assert told["complete"] is False
+    assert 0 < told["statistics"]["processed"] < 3000
+    assert str(told["statistics"]["processed"]) in json.dumps(told)
+    assert written
+
+
+def test_the_help_names_every_command(capsys):
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command in shown for command in ("analyze", "demo", "doctor", "plugins"))
+    assert Path(__file__).exists()
+
+
+def test_a_mistyped_command_gets_a_suggestion(capsys):
+    status, line = failure(capsys, "analyse")
+    assert status == 2
+    assert "no such command 'analyse'; did you mean 'analyze'?" in line

@@ -1,0 +1,181 @@
+"""The detector `mtcnn` against facenet-pytorch's own, and on pictures that hold nothing."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import MTCNN
+
+from framehook import Detections, Detector, DeviceError, Frame, Image, OptionError, StreamInfo, VideoSource, geometry
+from framehook_plugins.mtcnn.detector import MtcnnDetector
+
+CLIPS = {  # frames that are quick to reach and, where there are any, show faces
+    "classroom.gif": (0, 20, 40),
+    "face-demographics-walking.gif": (0, 5, 15),
+    "face-demographics-walking-and-pause.gif": (0, 20),
+    "facenet-multiface-1080p.mp4": (0, 15),
+    "head-pose-face-detection-female.gif": (0, 22),
+    "head-pose-face-detection-female-and-male.gif": (0, 21),
+    "humans_mot.mp4": (0, 22),
+    "nasa_13013.mp4": (0, 203, 211),
+    "sign-again-480p.mkv": (0, 24, 35),
+    "sign-bird-480p.mkv": (0, 30),
+    "sign-thanks-480p.mkv": (0, 30),
+    "wave.mp4": (0, 60),
+}
+
+
+class Pixels:
+    """A picture made of an array."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def rgb(self) -> Image:
+        return self._image.copy()
+
+    def scaled(self, width: int, height: int) -> Image:
+        raise AssertionError("MTCNN scales by itself")
+
+
+def picture(image: Image) -> Frame:
+    info = StreamInfo(name="array", width=image.shape[1], height=image.shape[0])
+    return Frame(stream=info, index=0, pts=0, time_base=Fraction(1, 25), picture=Pixels(image))
+
+
+def noise(height: int, width: int) -> Image:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def frames_of(path: Path, indices: tuple[int, ...]) -> Iterator[Frame]:
+    with VideoSource(path, name=path.stem) as source:
+        for frame in source:
+            if frame.index in indices:
+                yield frame
+            if frame.index == indices[-1]:
+                return
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: on busy machines its threads wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def detector() -> MtcnnDetector:
+    return MtcnnDetector(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def reference() -> MTCNN:
+    return MTCNN(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def faces(shared_videos: Path) -> Frame:
+    """A frame with two faces."""
+    return next(frames_of(shared_videos / "head-pose-face-detection-female-and-male.gif", (0,)))
+
+
+def test_the_clips_that_are_compared_are_all_there_are(shared_videos: Path) -> None:
+    assert sorted(path.name for path in shared_videos.iterdir()) == sorted(CLIPS)
+
+
+@pytest.mark.parametrize(("clip", "indices"), CLIPS.items(), ids=CLIPS)
+def test_it_finds_what_facenet_pytorch_finds(
+    shared_videos: Path, detector: MtcnnDetector, reference: MTCNN, clip: str, indices: tuple[int, ...]
+) -> None:
+    for frame in frames_of(shared_videos / clip, indices):
+        (found,) = detector.detect([frame])
+        boxes, scores, landmarks = reference.detect(frame.image, landmarks=True)
+        if boxes is None:
+            assert len(found) == 0
+            continue
+        order = np.argsort(-scores.astype(np.float64))
+        overlap = geometry.iou(found.boxes, boxes[order].astype(np.float32))
+        assert overlap.shape == (len(boxes), len(boxes))
+        assert overlap.diagonal().min() > 0.95
+        np.testing.assert_allclose(found.scores, scores[order].astype(np.float32), atol=0.01)
+        np.testing.assert_allclose(found.attributes["landmarks"], landmarks[order].astype(np.float32), atol=1.0)
+
+
+def test_the_clips_show_faces_where_the_comparison_looks(shared_videos: Path, detector: MtcnnDetector) -> None:
+    found = detector.detect(list(frames_of(shared_videos / "nasa_13013.mp4", (203, 211))))
+    assert [len(detections) for detections in found] == [1, 1]
+
+
+def test_it_keeps_the_detector_protocol(detector: MtcnnDetector) -> None:
+    assert isinstance(detector, Detector)
+    assert detector.detect([]) == []
+
+
+def test_landmarks_lie_in_their_box_and_the_best_face_comes_first(detector: MtcnnDetector, faces: Frame) -> None:
+    (found,) = detector.detect([faces])
+    assert found.names == ("face",)
+    assert found.attributes["landmarks"].shape == (2, 5, 2)
+    assert found.scores[0] >= found.scores[1] > 0.9
+    for face in found:
+        x, y = face.attributes["landmarks"].T
+        assert face.box[0] < x.min() <= x.max() < face.box[2]
+        assert face.box[1] < y.min() <= y.max() < face.box[3]
+        assert x[0] < x[1]
+        assert max(y[:2]) < y[2] < min(y[3:])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(0, 0), (0, 64), (64, 0), (1, 1), (1, 500), (500, 1), (11, 11), (19, 19), (15, 300), (20, 20), (64, 64)],
+    ids=lambda shape: f"{shape[1]}x{shape[0]}",
+)
+def test_a_picture_too_small_or_without_a_face_gives_an_empty_result(detector: MtcnnDetector, shape: tuple[int, int]) -> None:
+    (found,) = detector.detect([picture(noise(*shape))])
+    assert len(found) == 0
+    assert found.boxes.shape == (0, 4)
+    assert found.attributes["landmarks"].shape == (0, 5, 2)
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255], ids=["black", "grey", "white"])
+def test_a_flat_picture_gives_an_empty_result(detector: MtcnnDetector, colour: int) -> None:
+    (found,) = detector.detect([picture(np.full((240, 320, 3), colour, np.uint8))])
+    assert len(found) == 0
+
+
+def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(detector: MtcnnDetector, faces: Frame) -> None:
+    batch = [
+        picture(noise(0, 0)),
+        faces,
+        picture(noise(1, 1)),
+        picture(faces.image[:, :240]),
+        picture(noise(18, 30)),
+        picture(faces.image[20:200, 200:].copy()),
+        faces,
+    ]
+    together = detector.detect(batch)
+    alone = [detector.detect([frame])[0] for frame in batch]
+    assert [len(found) for found in together] == [0, 2, 0, 1, 0, 1, 2]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
+
+
+def test_a_larger_smallest_face_leaves_out_the_small_ones(faces: Frame) -> None:
+    (found,) = MtcnnDetector(min_face=150, device="cpu").detect([faces])
+    assert found.boxes.shape == Detections.empty().boxes.shape
+
+
+def test_options_that_cannot_be_meant_are_refused() -> None:
+    with pytest.raises(OptionError, match="min_face must be at least 1 and factor between 0 and 1, got 0 and 0.7"):
+        MtcnnDetector(min_face=0, factor=0.7)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is not there")
+def test_a_device_that_is_not_there_is_told_at_once() -> None:
+    with pytest.raises(DeviceError, match=r"device 'cuda' is not there: .* use device 'cpu' or 'auto'"):
+        MtcnnDetector(device="cuda")

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from framehook import Column, Detections
+from framehook.aggregate import TrackAggregator
+
+COLUMNS = (
+    Column(name="age", aggregate="mean"),
+    Column(name="age_std", aggregate="std", of="age"),
+    Column(name="gender", aggregate="vote", of="gender_score", categories=("female", "male")),
+    Column(name="gender_score", aggregate="probability", of="gender"),
+)
+
+
+def faces(tracks):
+    return Detections(boxes=np.zeros((len(tracks), 4)), tracks=tracks)
+
+
+def view(track, *, age, std, gender, score, quality):
+    return faces([track]).with_attributes(
+        age=np.float32([age]), age_std=np.float32([std]), gender=[gender], gender_score=np.float32([score]), quality=[quality]
+    )
+
+
+def report(aggregator, detections, views=None, rows=(), seconds=0.0):
+    views = detections[[]] if views is None else views
+    return aggregator.report(detections, views, np.array(rows, dtype=np.int64), seconds).attributes
+
+
+def test_a_track_reports_the_weighted_mixture_of_its_views():
+    aggregator = TrackAggregator(COLUMNS)
+    report(aggregator, faces([1]), view(1, age=30, std=4, gender="male", score=0.9, quality=1.0), [0])
+    said = report(aggregator, faces([1]), view(1, age=40, std=6, gender="female", score=0.6, quality=0.5), [0])
+    mean = (30 + 0.5 * 40) / 1.5
+    second = ((30**2 + 4**2) + 0.5 * (40**2 + 6**2)) / 1.5
+    male = (0.9 + 0.5 * 0.4) / 1.5
+    assert said["age"] == pytest.approx([mean])
+    assert said["age_std"] == pytest.approx([(second - mean**2) ** 0.5])
+    assert said["gender"].tolist() == ["male"]
+    assert said["gender_score"] == pytest.approx([male])
+
+
+def test_what_is_not_known_is_missing_and_of_the_columns_types():
+    said = report(TrackAggregator(COLUMNS), faces([1, -1]))
+    assert np.isnan(said["age"]).all()
+    assert said["gender"].tolist() == ["", ""]
+    assert [said[column.name].dtype.kind for column in COLUMNS] == ["f", "f", "U", "f"]
+    assert report(TrackAggregator(COLUMNS), faces([]))["gender"].dtype == np.dtype("<U6")
+
+
+def test_a_detection_without_a_track_reports_its_own_view_alone():
+    aggregator = TrackAggregator(COLUMNS)
+    report(aggregator, faces([-1]), view(-1, age=30, std=4, gender="male", score=0.9, quality=1.0), [0])
+    said = report(aggregator, faces([7, -1]), view(-1, age=50, std=4, gender="female", score=0.8, quality=1.0), [1])
+    assert np.isnan(said["age"][0])
+    assert said["age"][1] == 50
+    assert said["gender"].tolist() == ["", "female"]
+
+
+def test_a_view_of_no_quality_counts_only_when_there_is_no_better():
+    aggregator = TrackAggregator(COLUMNS)
+    said = report(aggregator, faces([1]), view(1, age=80, std=1, gender="male", score=0.9, quality=0.0), [0])
+    assert said["age"] == pytest.approx([80])
+    said = report(aggregator, faces([1]), view(1, age=30, std=1, gender="male", score=0.9, quality=1.0), [0])
+    assert said["age"] == pytest.approx([30], abs=0.01)
+
+
+def test_a_track_that_is_gone_for_long_is_forgotten():
+    aggregator = TrackAggregator(COLUMNS)
+    report(aggregator, faces([1]), view(1, age=80, std=1, gender="male", score=0.9, quality=1.0), [0])
+    assert report(aggregator, faces([1]), seconds=500)["age"] == pytest.approx([80])
+    report(aggregator, faces([]), seconds=2000)
+    assert np.isnan(report(aggregator, faces([1]), seconds=2001)["age"]).all()
+
+
+def test_the_last_value_is_the_last_one():
+    aggregator = TrackAggregator((Column(name="mood"),))
+    report(aggregator, faces([1]), faces([1]).with_attributes(mood=["calm"]), [0])
+    said = report(aggregator, faces([1]), faces([1]).with_attributes(mood=["angry"]), [0])
+    assert said["mood"].tolist() == ["angry"]

@@ -1,0 +1,77 @@
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+import framehook
+from framehook import Pipeline, hookspecs, load_plugins
+from framehook.testing import FixedDetector, grey_image
+
+DOCS = Path(__file__).parents[2] / "docs"
+HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("framehook_"))
+
+
+def example(hook):
+    """Return the plugin that the documentation shows under a hook's heading, as a module."""
+    text = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {hook}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"docs/plugins.md has no heading '{hook}'"
+    code = re.search(r"```python\n(.*?)```", section.group(1), re.DOTALL)
+    assert code, f"docs/plugins.md shows no plugin under '{hook}'"
+    module = types.ModuleType(f"example_of_{hook}")
+    exec(code.group(1), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_has_an_example_that_loads(hook):
+    plugins = load_plugins(extra=[example(hook)])
+    assert plugins.broken == ()
+    assert len(getattr(plugins.manager.hook, hook).get_hookimpls()) >= 1
+
+
+STAGES = {
+    "framehook_register_detectors": {"detector": "centre:size=10"},
+    "framehook_register_trackers": {"tracker": "numbered"},
+    "framehook_register_classifiers": {"classifiers": ["brightness"]},
+    "framehook_register_analyzers": {"analyzers": ["crowd:limit=0"]},
+    "framehook_register_sinks": {"sinks": ["print"]},
+    "framehook_stream_started": {},
+    "framehook_stream_ended": {},
+}
+
+
+@pytest.mark.parametrize("hook", STAGES)
+def test_every_example_works_in_a_pipeline(hook, capsys):
+    stages = {"detector": FixedDetector(), "tracker": "iou", "classifiers": [], **STAGES[hook]}
+    pipeline = Pipeline(**stages, plugins=load_plugins(extra=[example(hook)]))
+    results = list(pipeline.run([grey_image(64, 48, value=80)] * 4))
+    assert [len(result.detections) for result in results] == [1, 1, 1, 1]
+    printed = capsys.readouterr().out
+    assert ("arrays" in printed) == (hook in ("framehook_register_sinks", "framehook_stream_started", "framehook_stream_ended"))
+    if "analyzers" in STAGES[hook]:
+        assert [event.kind for event in results[0].events] == ["crowd"]
+    if "classifiers" in STAGES[hook]:
+        assert results[-1].detections.attributes["brightness"].tolist() == [80]
+
+
+def test_the_example_of_a_source_answers_its_addresses():
+    plugins = load_plugins(extra=[example("framehook_register_sources")])
+    pipeline = Pipeline(detector=FixedDetector(), classifiers=[], plugins=plugins)
+    assert len(list(pipeline.run("noise://7"))) == 7
+
+
+def test_every_public_name_is_exported():
+    public = {name for name, value in vars(framehook).items() if not name.startswith("_") and not _is_submodule(name, value)}
+    assert public == set(framehook.__all__)
+    assert framehook.__all__ == sorted(framehook.__all__, key=_as_ruff_sorts)
+
+
+def _is_submodule(name, value):
+    return isinstance(value, types.ModuleType) and name != "geometry"
+
+
+def _as_ruff_sorts(name):
+    """Constants first, then classes, then the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)

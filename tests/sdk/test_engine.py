@@ -1,0 +1,245 @@
+import threading
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from framehook import Detections, Event, FrameResult, Pipeline, SourceError, SourceSpec, StageError, StreamInfo, UsageError
+from framehook.engine import Selection
+from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, make_frame
+
+
+def images(n, value=0):
+    return [grey_image(64, 48, value=value) for _ in range(n)]
+
+
+def pipeline(**given):
+    return Pipeline(**{"detector": FixedDetector(), "tracker": OrderTracker(), "classifiers": [], **given})
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left_behind():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+def test_every_frame_of_a_recording_comes_out_in_order():
+    sink = MemorySink()
+    results = list(pipeline(sinks=[sink]).run(images(100)))
+    assert [result.frame.index for result in results] == list(range(100))
+    assert [result.frame.index for result in sink.results] == list(range(100))
+    assert sink.closed == 1
+    [statistics] = sink.ended
+    assert (statistics.decoded, statistics.processed, statistics.dropped, statistics.detections) == (100, 100, 0, 100)
+
+
+def test_several_streams_keep_their_own_order():
+    results = list(pipeline().run([iter(images(30)), iter(images(20)), iter(images(25))]))
+    by_stream = {}
+    for result in results:
+        by_stream.setdefault(result.frame.stream.name, []).append(result.frame.index)
+    assert sorted(map(len, by_stream.values())) == [20, 25, 30]
+    assert all(indices == sorted(indices) for indices in by_stream.values())
+
+
+def test_a_pipeline_can_be_run_again():
+    again = pipeline()
+    assert [len(list(again.run(images(7)))), len(list(again.run(images(9))))] == [7, 9]
+
+
+def test_leaving_the_loop_early_closes_everything_whole():
+    sink = MemorySink()
+    for result in pipeline(sinks=[sink]).run(images(1000)):
+        if result.frame.index == 5:
+            break
+    assert sink.closed == 1
+    assert sink.ended[0].interrupted
+    assert [result.frame.index for result in sink.results] == list(range(len(sink.results)))
+    assert 5 < len(sink.results) < 100
+
+
+def test_close_is_harmless_before_the_first_result_and_twice():
+    run = pipeline().run(images(10))
+    run.close()
+    run.close()
+    assert list(run) == []
+
+
+def test_ctrl_c_ends_the_run_as_the_end_of_the_stream_would():
+    sink = MemorySink()
+    run = pipeline(sinks=[sink]).run(images(1000))
+    next(run)
+    with pytest.raises(KeyboardInterrupt):
+        run._results.throw(KeyboardInterrupt)
+    assert sink.closed == 1
+    assert sink.ended[0].processed == len(sink.results)
+
+
+def test_a_detector_that_raises_is_named_and_what_came_before_is_written():
+    sink = MemorySink()
+    run = pipeline(detector=FixedDetector(fail_at=42), sinks=[sink]).run(images(100))
+    seen = []
+    with pytest.raises(StageError, match=r"plugin 'FixedDetector' failed on frame 42 \(1\.680 s\) of stream 'arrays': Runtime"):
+        seen.extend(result.frame.index for result in run)
+    assert [result.frame.index for result in sink.results] == list(range(42))
+    assert "told to fail" in sink.ended[0].error
+    assert sink.closed == 1
+
+
+class Forgetful:
+    def detect(self, frames):
+        return [Detections.empty()] * (len(frames) - 1)
+
+
+class Greedy(OrderTracker):
+    def update(self, frame, detections):
+        return detections[[]]
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ({"detector": Forgetful()}, "'Forgetful' failed on frame 0 .*returned 0 results for 1 frames, wanted one for each"),
+        ({"tracker": Greedy()}, "'Greedy' failed on frame 0 .*returned 0 detections for 1, wanted the same in the same order"),
+    ],
+    ids=["detector", "tracker"],
+)
+def test_a_plugin_that_breaks_its_contract_is_named(stages, message):
+    with pytest.raises(StageError, match=message):
+        list(pipeline(**stages).run(images(10)))
+
+
+def test_a_failing_sink_ends_the_run_or_just_itself():
+    with pytest.raises(StageError, match=r"sink 'MemorySink' failed writing frame 3 of 'arrays': RuntimeError"):
+        list(pipeline(sinks=[MemorySink(fail_at=3)]).run(images(50)))
+    good, bad = MemorySink(), MemorySink(fail_at=3)
+    assert len(list(pipeline(sinks=[bad, good], on_error="isolate").run(images(50)))) == 50
+    assert (len(bad.results), len(good.results)) == (3, 50)
+    assert "the run went on without it" in good.ended[0].warnings[0]
+
+
+def test_a_source_that_fails_ends_its_own_stream_only():
+    def broken():
+        yield from images(5)
+        raise OSError("the cable is out")
+
+    sink = MemorySink()
+    run = pipeline(sinks=[sink]).run([broken(), iter(images(20))])
+    with pytest.raises(SourceError, match=r"source 'arrays' failed: OSError: the cable is out"):
+        list(run)
+    assert sorted(statistics.processed for statistics in sink.ended) == [5, 20]
+    assert run.statistics["arrays"].error
+
+
+def live_source(frames, *, proceed):
+    """A live source that gives its frames at once, and then waits until it may end."""
+
+    class Live:
+        info = StreamInfo(name="door", width=64, height=48, rate=Fraction(25), live=True)
+
+        def __iter__(self):
+            for i in range(frames):
+                yield make_frame(grey_image(64, 48), index=i, seconds=i / 25, stream=self.info)
+            proceed.set()
+
+        def close(self):
+            pass
+
+    return SourceSpec(name="door", open=Live, live=True)
+
+
+def test_a_live_source_drops_the_oldest_waiting_frames_and_counts_them():
+    all_came = threading.Event()
+
+    class Slow(FixedDetector):
+        def detect(self, frames):
+            all_came.wait(timeout=10)
+            return super().detect(frames)
+
+    run = pipeline(detector=Slow(), batch=2).run([live_source(50, proceed=all_came)])
+    indices = [result.frame.index for result in run]
+    statistics = run.statistics["door"]
+    assert indices[-4:] == [46, 47, 48, 49]
+    assert statistics.decoded == 50
+    assert statistics.dropped == 50 - len(indices) > 30
+
+
+def test_detection_every_third_frame_follows_in_between():
+    class Counting(FixedDetector):
+        seen = ()
+
+        def detect(self, frames):
+            self.seen = (*self.seen, *(frame.index for frame in frames))
+            return super().detect(frames)
+
+    detector = Counting()
+    results = list(pipeline(detector=detector, detect_every=3).run(images(10)))
+    assert detector.seen == (0, 3, 6, 9)
+    assert [len(result.detections) for result in results] == [1] * 10
+
+
+def test_a_refiner_is_asked_in_between():
+    class Refining(FixedDetector):
+        def refine(self, frames, near):
+            return [Detections(boxes=one.boxes + 1, tracks=one.tracks) for one in near]
+
+    results = list(pipeline(detector=Refining([[8, 8, 24, 24]]), detect_every=2).run(images(2)))
+    assert results[1].detections.boxes.tolist() == [[9, 9, 25, 25]]
+
+
+def test_an_analyzer_sees_every_result_in_order_and_each_stream_has_its_own():
+    class Counter:
+        def __init__(self):
+            self.count = 0
+
+        def analyze(self, result):
+            self.count += 1
+            event = Event(kind="count", seconds=result.frame.seconds, details={"count": self.count})
+            return FrameResult(frame=result.frame, detections=result.detections, events=(event,))
+
+    results = list(pipeline(analyzers=[Counter()]).run([iter(images(5)), iter(images(5))]))
+    assert all(result.events[0].details["count"] == result.frame.index + 1 for result in results)
+
+
+@pytest.mark.parametrize(
+    ("selection", "wanted"),
+    [
+        ({}, list(range(20))),
+        ({"every": 7}, [0, 7, 14]),
+        ({"fps": 5.0}, [0, 5, 10, 15]),
+        ({"fps": 10.0}, [0, 3, 5, 8, 10, 13, 15, 18]),
+        ({"start_seconds": 0.2, "end_seconds": 0.4}, [5, 6, 7, 8, 9]),
+        ({"start_seconds": 0.2, "every": 10}, [5, 15]),
+    ],
+    ids=["all", "every", "fps", "fps that does not divide", "part", "part and every"],
+)
+def test_a_selection_takes_frames_by_time_and_number(selection, wanted):
+    frames = (make_frame(grey_image(2, 2), index=i, seconds=i / 25) for i in range(20))
+    assert [frame.index for frame in Selection(**selection).of(frames) if frame] == wanted
+
+
+def test_a_stage_that_keeps_no_protocol_is_refused():
+    with pytest.raises(UsageError, match=r"a detector is a plugin's name or an object with detect\(frames\), got MemorySink"):
+        Pipeline(detector=MemorySink())
+    with pytest.raises(UsageError, match=r"a tracker is .* got Forgetful"):
+        pipeline(tracker=Forgetful)
+
+
+def test_memory_does_not_hold_what_has_been_consumed():
+    import weakref
+
+    run = pipeline().run(iter(images(60)))
+    references = [weakref.ref(result.frame) for result in run]
+    assert sum(reference() is not None for reference in references) <= 1
+
+
+def test_pixels_are_read_only_so_that_no_stage_changes_what_another_sees():
+    class Painter(FixedDetector):
+        def detect(self, frames):
+            frames[0].image[:] = 0
+            return super().detect(frames)
+
+    with pytest.raises(StageError, match="read-only"):
+        list(pipeline(detector=Painter()).run(images(3)))
+    assert np.asarray(images(1)[0]).flags.writeable

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from framehook import Pipeline, StageError, UsageError
+from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image
+
+
+def pipeline(**given):
+    return Pipeline(**{"detector": FixedDetector(), "tracker": OrderTracker(), "classifiers": [], **given})
+
+
+def test_each_push_returns_its_result_and_reaches_the_sinks():
+    sink = MemorySink()
+    with pipeline(sinks=[sink]).session("door camera") as session:
+        results = [session.push(grey_image(64, 48), seconds=i / 10) for i in range(5)]
+    assert [result.frame.seconds for result in results] == [0, 0.1, 0.2, 0.3, 0.4]
+    assert [result.detections.tracks.tolist() for result in results] == [[1]] * 5
+    assert [stream.name for stream in sink.opened] == ["door camera"]
+    assert (len(sink.results), sink.ended[0].processed, sink.closed) == (5, 5, 1)
+
+
+def test_without_a_time_it_is_the_time_since_the_session_began():
+    with pipeline().session() as session:
+        seconds = [session.push(grey_image(64, 48)).frame.seconds for _ in range(3)]
+    assert seconds == sorted(seconds)
+    assert 0 <= seconds[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((48, 64), np.uint8), r"\(48, 64\)"),
+        (np.zeros((48, 64, 3), np.float32), "float32"),
+        (grey_image(32, 48), "began with pictures of 64 x 48, got 32 x 48"),
+    ],
+    ids=["grey", "floats", "another size"],
+)
+def test_a_picture_of_the_wrong_kind_is_refused_and_the_session_goes_on(image, message):
+    with pipeline().session() as session:
+        session.push(grey_image(64, 48), seconds=0)
+        with pytest.raises(UsageError, match=message):
+            session.push(image, seconds=1)
+        assert len(session.push(grey_image(64, 48), seconds=2).detections) == 1
+
+
+def test_a_plugin_that_raises_is_named_and_the_session_goes_on():
+    with pipeline(detector=FixedDetector(fail_at=1)).session() as session:
+        session.push(grey_image(64, 48), seconds=0)
+        with pytest.raises(StageError, match="plugin 'FixedDetector' failed on frame 1"):
+            session.push(grey_image(64, 48), seconds=1)
+        assert session.push(grey_image(64, 48), seconds=2).frame.index == 2
+
+
+def test_a_closed_session_takes_no_more():
+    session = pipeline().session("door")
+    session.close()
+    session.close()
+    with pytest.raises(UsageError, match="session 'door' is closed"):
+        session.push(grey_image(64, 48))
