@@ -4,6 +4,7 @@ from pathlib import Path
 
 from framehook.errors import SourceError, SourceNotFoundError
 
+_GAP_SECONDS = 0.5
 _GIF_END_BYTES = 4096
 
 
@@ -13,29 +14,52 @@ class Damage:
     def __init__(self) -> None:
         self.count = 0
         """Packets and frames left out."""
+        self.doubtful = 0
+        """Frames kept although they build on such as were left out."""
         self.untimed = 0
         """Frames that came without a time."""
         self.end: tuple[float, float] | None = None
         """Where the stream ended too soon, and where its container says that it ends; in seconds."""
         self._span = (0.0, 0.0)
+        self._accounted = 0.0  # the end of what was left out
+        self._gaps = 0
+        self._longest_gap = (0.0, 0.0)
 
-    def note(self, seconds: float) -> None:
+    def note(self, seconds: float, duration_seconds: float = 0.0) -> None:
         """Count a packet or frame as left out at this time."""
         first, last = self._span if self.count else (seconds, seconds)
         self._span = (min(first, seconds), max(last, seconds))
+        self._accounted = max(self._accounted, seconds + duration_seconds)
         self.count += 1
+
+    def note_gap(self, start: float, end: float) -> None:
+        """Count a time without frames, if it is long and nothing that was left out accounts for it."""
+        start = max(start, self._accounted)
+        if end - start > _GAP_SECONDS:
+            self._gaps += 1
+            self._longest_gap = max(self._longest_gap, (start, end), key=lambda gap: gap[1] - gap[0])
 
     def warnings(self) -> tuple[str, ...]:
         """Say in a line each what is missing."""
         lines = []
         if self.count:
             parts = "packet or frame" if self.count == 1 else "packets or frames"
-            lines.append(f"{self.count} damaged {parts} skipped between {self._span[0]:.2f} s and {self._span[1]:.2f} s")
+            lines.append(f"{self.count} damaged {parts} skipped between {_seconds(self._span)}")
+        if self.doubtful:
+            frames = "1 frame builds" if self.doubtful == 1 else f"{self.doubtful} frames build"
+            lines.append(f"{frames} on damaged ones, up to the next key frame, and may be smeared")
+        if self._gaps:
+            gaps = "1 gap" if self._gaps == 1 else f"{self._gaps} gaps, the longest"
+            lines.append(f"no frames in {gaps} between {_seconds(self._longest_gap)}")
         if self.untimed:
-            lines.append(f"{self.untimed} frames carry no time: each was taken to start where the one before it ends")
+            lines.append(f"frames without a time, taken to start where the one before ends: {self.untimed}")
         if self.end:
             lines.append(f"ends at {self.end[0]:.2f} s of {self.end[1]:.2f} s: the file is cut short or damaged at its end")
         return tuple(lines)
+
+
+def _seconds(span: tuple[float, float]) -> str:
+    return f"{span[0]:.2f} s and {span[1]:.2f} s"
 
 
 def check_readable(path: Path) -> None:

@@ -1,7 +1,7 @@
 """What was found in one frame: arrays inside, rows at the edges."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -114,6 +114,11 @@ class Detections:
         """Return a copy with these track ids, (n,), -1 for none."""
         return replace(self, tracks=tracks)  # type: ignore[arg-type]  # converted when made
 
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "Detections"], tuple[dict[str, Any]]]:
+        # A read-only mapping can be neither pickled nor copied: the record is made anew from its fields.
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return _make, ({**values, "attributes": dict(self.attributes)},)
+
     def __len__(self) -> int:
         return len(self.boxes)
 
@@ -146,6 +151,10 @@ class Detections:
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {values.shape}" for name, values in self.attributes.items())
         return f"Detections({len(self)} of {self.names}, attributes: {shapes or 'none'})"
+
+
+def _make(values: dict[str, Any]) -> Detections:
+    return Detections(**values)
 
 
 def _column(name: str, values: ArrayLike | None, n: int, dtype: type[np.generic], missing: float) -> NDArray[Any]:

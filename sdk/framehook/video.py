@@ -213,6 +213,7 @@ class VideoSource:
             self._stated_seconds = None if self._still else self._stated_duration()
             self._live = live or not (self._is_file or self._stated_seconds)
             self._following = self._stream.start_time or 0  # when the frame after the last one starts
+            self._paced = False  # whether the last frame said how long it lasts
             self._start = self._ticks(start_seconds) if start_seconds > 0 and not (self._live or self._still) else None
             self._end = self._ticks(end_seconds) if end_seconds is not None and not self._still else None
             first_index = self._seek(self._start) if self._start is not None else 0
@@ -326,7 +327,7 @@ class VideoSource:
 
     def _stated_duration(self) -> float | None:
         if self._stream.duration:
-            return float(self._stream.duration * self._time_base)
+            return self._seconds(self._stream.duration)
         return self._container.duration / av.time_base if self._container.duration else None
 
     def _describe(self, name: str, size: tuple[int, int]) -> StreamInfo:
@@ -358,6 +359,7 @@ class VideoSource:
     def _decode(self) -> Iterator[_Timed]:
         """Go through the good frames from `start` to `end`."""
         damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
+        broken: int | None = None  # the time of the last damage since the last key frame
         for packet in self._packets():
             decoded: list[av.VideoFrame] = []
             bad = packet.is_corrupt
@@ -367,16 +369,19 @@ class VideoSource:
                 bad = True
             if bad:
                 damaged.append(packet.pts)
-                self._note_damage(packet.pts)
+                broken = self._note_damage(packet.pts, packet.duration)
             for frame in decoded:
                 pts = self._time_of(frame)
                 if self._end is not None and pts >= self._end:
                     return
-                if pts in damaged or (self._start is not None and pts < self._start):
+                if pts in damaged or not self._is_wanted(pts):
                     continue
                 if frame.is_corrupt:
-                    self._note_damage(pts)
+                    broken = self._note_damage(pts, frame.duration)
                     continue
+                if frame.key_frame:
+                    broken = None
+                self._damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
                 yield frame, pts
@@ -412,13 +417,23 @@ class VideoSource:
         if pts is None:
             self._damage.untimed += 1
             pts = self._following
+        if self._paced and self._is_wanted(self._following):
+            self._damage.note_gap(self._seconds(self._following), self._seconds(pts))
+        self._paced = bool(frame.duration)
         self._following = pts + (frame.duration or 0)
         return pts
 
-    def _note_damage(self, pts: int | None) -> None:
+    def _note_damage(self, pts: int | None, duration: int | None = None) -> int:
         pts = self._following if pts is None else pts
-        if self._start is None or pts >= self._start:
-            self._damage.note(float(pts * self._time_base))
+        if self._is_wanted(pts):
+            self._damage.note(self._seconds(pts), self._seconds(duration or 0))
+        return pts
+
+    def _is_wanted(self, pts: int) -> bool:
+        return self._start is None or pts >= self._start
+
+    def _seconds(self, ticks: int) -> float:
+        return float(ticks * self._time_base)
 
     def _note_end(self) -> None:
         """Compare where the stream ended with what the container states."""
@@ -426,8 +441,8 @@ class VideoSource:
             return
         # Matroska counts its length from 0, others from their first frame.
         from_zero = not self._stream.duration and "matroska" in self._container.format.name
-        begins = 0.0 if from_zero else float((self._stream.start_time or 0) * self._time_base)
-        stated, ended = begins + self._stated_seconds, float(self._following * self._time_base)
+        begins = 0.0 if from_zero else self._seconds(self._stream.start_time or 0)
+        stated, ended = begins + self._stated_seconds, self._seconds(self._following)
         # The length of a container as a whole may be that of its sound.
         exact = self._stream.duration or len(self._container.streams) == 1
         if stated - ended > (0.1 if exact else 0.5):

@@ -6,13 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from framehook import Classifier, Detections, DeviceError, Frame, ModelError, OptionError, StreamInfo
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_plugins.agegender.crop import cut
 from framehook_plugins.agegender.model import AgeGenderNet, network_input
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 HEADER = checkpoint.Header(
     architecture="resnet18",
@@ -195,7 +196,7 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
         classifier(path).classify([frame(noise(0))], [faces([0, 0, 50, 50])])
 
 
-@pytest.mark.parametrize("field", [name for name in checkpoint.Header.model_fields])
+@pytest.mark.parametrize("field", list(checkpoint.Header.model_fields))
 def test_a_header_that_lacks_a_field_is_refused_with_its_name(weights, field):
     rewrite(weights, lambda metadata, tensors: metadata.pop(field))
 

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from framehook_plugins.agegender.crop import cut, inside, squares
 
 

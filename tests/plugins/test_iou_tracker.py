@@ -96,7 +96,7 @@ def test_a_face_that_moves_by_more_than_its_size_between_frames_is_followed() ->
 
 
 def test_one_frame_a_second_is_enough() -> None:
-    assert follow(IouTracker(), range(5), lambda t: [(300 + 20 * t, 300)]) == [[-1], [1], [1], [1], [1]]
+    assert follow(IouTracker(), range(5), lambda t: [(300 + 20 * t, 300)]) == [[-1], [-1], [1], [1], [1]]
 
 
 def test_faces_side_by_side_do_not_take_over_each_others_ids() -> None:
@@ -120,13 +120,13 @@ def test_a_detection_of_one_frame_makes_no_track() -> None:
     assert tracker.predict(at(2)).tracks.tolist() == [1]
 
 
-def test_detections_of_low_score_that_flicker_make_no_track_and_steady_ones_do_after_a_second() -> None:
+def test_detections_of_low_score_that_flicker_make_no_track_and_steady_ones_do_after_two_seconds() -> None:
     tracker = IouTracker()
     ids = []
     for i in range(100):
         seen = faces([(300, 300)] + [(900, 500)] * (i % 5 < 4), scores=[0.9] + [0.9] * (i % 5 < 4))
         ids.append(tracker.update(at(i * 0.04), seen).tracks.tolist())
-    assert [track for track, *_ in ids] == [-1] * 25 + [1] * 75
+    assert [track for track, *_ in ids] == [-1] * 50 + [1] * 50
     assert {track for _, *tracks in ids for track in tracks} == {-1}
 
 

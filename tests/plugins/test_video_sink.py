@@ -79,9 +79,9 @@ def test_boxes_are_drawn_in_the_colours_of_their_tracks(tmp_path):
     info = stream(width=640, height=480)
     written(VideoSink(out=tmp_path), info, [0, 3600], boxes=[[100, 100, 200, 200], [400, 100, 500, 200]])
     _, image = read(tmp_path / "door" / "annotated.mp4")[0]
-    for track, x in enumerate((105, 405)):
-        caption = image[200:230, x : x + 20] if (image[80:96, x : x + 20] < 60).all() else image[80:96, x : x + 20]
-        assert np.abs(np.median(caption, axis=(0, 1)) - colour_of(track)).max() < 30
+    shown = [(np.abs(image.astype(int) - colour_of(track)).max(axis=2) < 50).sum() for track in range(3)]
+    assert min(shown[:2]) > 500
+    assert shown[2] < 50
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (161, 121), (16, 400)])

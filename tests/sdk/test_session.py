@@ -23,7 +23,7 @@ def test_without_a_time_it_is_the_time_since_the_session_began():
     with pipeline().session() as session:
         seconds = [session.push(grey_image(64, 48)).frame.seconds for _ in range(3)]
     assert seconds == sorted(seconds)
-    assert 0 <= seconds[0]
+    assert seconds[0] >= 0
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def place(
         plates: those that have their place.
         others: the other boxes.
     """
-    places = [place for size in sizes for place in _places(size, box, picture)]
+    places = [rectangle for size in sizes for rectangle in _places(size, box, picture)]
     obstacles = np.array([box, *plates, *others], np.float32)
     harm = np.array([_ON_OWN_BOX, *[_ON_PLATE] * len(plates), *[_ON_OTHER_BOX] * len(others)], np.float32)
     candidates = np.array(places, np.float32)
@@ -69,10 +69,7 @@ def _places(size: tuple[int, int], box: Rectangle, picture: tuple[int, int]) -> 
         (box.x1 - width, box.y1),
         (box.x2, box.y2 - height),
         (box.x1 - width, box.y2 - height),
-        (left, above - height),  # with room for another plate between
-        (left, below + height),
-        (right, above - height),
-        (right, below + height),
+        *((x, y) for far in (height, 2 * height) for x in (left, right) for y in (above - far, below + far)),
         (left, box.y1),  # inside
         (left, box.y2 - height),
     ]

@@ -23,7 +23,7 @@ _TRACK = np.dtype(
 )
 
 _UNCONFIRMED_SECONDS = 0.5  # a candidate is forgotten sooner than a track: what flickers is rarely a face
-_STEADY_SECONDS = 1.0  # a candidate without a single miss for so long is real, whatever its scores
+_STEADY_SECONDS = 2.0  # a candidate without a single miss for so long gets its id whatever its scores
 _DEVIATIONS = 3.0  # of the predicted position: a detection farther away is something else
 _SIZE_RATIO = 1.3  # a box does not grow or shrink by more between two detections; on real clips it tells a head from the next one
 
@@ -43,7 +43,7 @@ class IouTracker:
     by Buffering the Matching Space" (WACV 2023). Detections with low scores continue tracks, but do not confirm them: after Zhang
     et al., "ByteTrack: Multi-Object Tracking by Associating Every Detection Box" (ECCV 2022).
 
-    A track gets its id, 1, 2, 3 and so on, once it is confirmed: by `confirm` sure detections, or by a second without a miss
+    A track gets its id, 1, 2, 3 and so on, once it is confirmed: by `confirm` sure detections, or by two seconds without a miss
     whatever the scores. Until then its detections have the track -1. A track ends after `gap_seconds` unseen, or when it has left
     the picture; all end when the stream's time leaps by more than that, back or ahead. A stream of fewer than 1 / `gap_seconds`
     frames per second therefore has no tracks.
@@ -51,7 +51,7 @@ class IouTracker:
     Args:
         gap_seconds: how long a track outlives its last detection.
         confirm: how many sure detections make a track.
-        sure_score: from which score on a detection counts as sure.
+        sure_score: from which score on a detection counts as sure; the default suits MTCNN, whose false alarms seldom reach it.
         min_iou: the overlap that pairs a detection with a prediction in the first round.
         reach: the farthest that a detection may lie from a prediction in the second round, in box sizes; 0 for no second round.
     """

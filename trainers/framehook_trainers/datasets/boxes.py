@@ -2,8 +2,6 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from typing import TypeAlias
 
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from framehook import Frame, Image, StreamInfo, geometry
+from framehook import ArraySource, Frame, Image, geometry
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 from framehook_trainers.datasets.samples import Sample
 
@@ -20,22 +18,6 @@ Boxes: TypeAlias = NDArray[np.float32]
 
 _BATCH = 64
 _MIN_FACE = 40  # pixels: the faces fill their pictures
-
-
-@dataclass(frozen=True, slots=True)
-class StillPicture:
-    """A decoded image as a frame's picture."""
-
-    image: Image
-    """(height, width, 3) RGB."""
-
-    def rgb(self) -> Image:
-        """Return a copy, which the frame then owns."""
-        return self.image.copy()
-
-    def scaled(self, width: int, height: int) -> Image:
-        """Return the picture at another size."""
-        return np.asarray(cv2.resize(self.image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def decode(data: bytes) -> Image:
@@ -50,10 +32,9 @@ def decode(data: bytes) -> Image:
     return np.asarray(image, dtype=np.uint8)
 
 
-def as_frame(image: Image, *, name: str = "still") -> Frame:
+def as_frame(image: Image) -> Frame:
     """Return the picture as the only frame of a stream, for detectors and classifiers."""
-    stream = StreamInfo(name=name, width=image.shape[1], height=image.shape[0])
-    return Frame(stream=stream, index=0, pts=0, time_base=Fraction(1), picture=StillPicture(image))
+    return next(iter(ArraySource([image])))
 
 
 def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Boxes]:

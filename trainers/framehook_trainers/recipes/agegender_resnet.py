@@ -27,13 +27,14 @@ from framehook_trainers.train import CHECKPOINT, Schedule, Trainer
 
 MEAN = (0.5, 0.45, 0.42)
 STD = (0.25, 0.25, 0.25)
+SETTINGS = "config.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Every setting of a run."""
 
-    epochs: int = 9
+    epochs: int = 6
     """Passes over the training faces."""
     batch: int = 128
     """Faces a step."""
@@ -111,7 +112,9 @@ def train(faces_folder: Path, out: Path, config: Config, *, device: torch.device
         peak_rate=config.peak_rate,
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+    if resume:
+        check_settings(out, config)
+    (out / SETTINGS).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
     network = AgeGenderNet(width=config.width, dropout=config.dropout)
     trainer = Trainer(network, schedule=schedule, folder=out, device=device)
     if resume and trainer.resume():
@@ -140,6 +143,21 @@ def train(faces_folder: Path, out: Path, config: Config, *, device: torch.device
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     checkpoint.write(out / "model.safetensors", trainer.averaged, describe(config, faces, metrics))
+
+
+def check_settings(out: Path, config: Config) -> None:
+    """Make sure that a run goes on as it began; only its number of epochs may change.
+
+    Raises:
+        UsageError: another setting differs.
+    """
+    begun = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
+    wanted = dataclasses.asdict(config)
+    differ = [
+        f"{name} {begun.get(name)}, got {wanted[name]}" for name in wanted if name != "epochs" and begun.get(name) != wanted[name]
+    ]
+    if differ:
+        raise UsageError(f"'{out}' was begun with {'; '.join(differ)}: resume it with the same settings")
 
 
 def describe(config: Config, faces: Faces, metrics: dict[str, Any]) -> checkpoint.Header:

@@ -1,0 +1,129 @@
+import cv2
+import numpy as np
+import pytest
+
+from framehook import SourceNotFoundError, UsageError
+from framehook_plugins.agegender.crop import cut
+from framehook_trainers.datasets import utkface
+from framehook_trainers.datasets.augment import augment
+from framehook_trainers.datasets.boxes import choose_faces, decode, detect_faces
+from framehook_trainers.datasets.faces import CropGeometry, read_faces, write_faces
+from framehook_trainers.datasets.samples import Sample
+
+BOXES = np.array([[30, 10, 150, 160], [-20, -30, 130, 110], [60.5, 40.2, 190.1, 195.7]], np.float32)
+
+
+@pytest.fixture
+def samples():
+    def picture(seed):
+        coarse = np.random.default_rng(seed).integers(0, 256, (25, 25, 3), np.uint8)
+        return cv2.imencode(".png", cv2.resize(coarse, (200, 200), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+
+    return [
+        Sample(dataset="set", name=f"{i}.png", data=picture(i), age_low=10 * i, age_high=10 * i + i, female=i == 1)
+        for i in range(3)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path, samples):
+    write_faces(tmp_path, samples, BOXES, np.array([True, True, False]), geometry=CropGeometry(), facts={})
+    return tmp_path
+
+
+def test_the_middle_of_a_stored_crop_is_what_inference_cuts(folder, samples):
+    faces = read_faces(folder)
+    geometry = faces.geometry
+
+    for i, middle in enumerate(faces.centres(np.arange(3))):
+        inference = cut(
+            decode(samples[i].data), BOXES[i : i + 1], margin=geometry.margin, shift=geometry.shift, size=geometry.size
+        )[0]
+        assert middle.shape == inference.shape
+        difference = np.abs(middle.astype(int) - inference)
+        assert difference.mean() < 1
+        assert np.percentile(difference, 99) <= 6  # of a pattern whose neighbouring pixels differ by up to 60
+
+
+def test_labels_are_read_back(folder):
+    faces = read_faces(folder)
+
+    assert faces.names.tolist() == ["0.png", "1.png", "2.png"]
+    assert faces.ages.tolist() == [[0, 0], [10, 11], [20, 22]]
+    assert faces.female.tolist() == [False, True, False]
+    assert sum(len(faces.rows(dataset="set", split=split)) for split in ("train", "validation", "test")) == 3
+
+
+@pytest.mark.parametrize("name", ["crops.npy", "faces.csv", "faces.json"])
+def test_a_missing_file_is_told_with_the_command_that_makes_it(folder, name):
+    (folder / name).unlink()
+
+    with pytest.raises(SourceNotFoundError, match=rf"{name}'; make it with: python -m framehook_trainers\.prepare"):
+        read_faces(folder)
+
+
+def test_files_that_do_not_belong_together_are_refused(folder):
+    table = (folder / "faces.csv").read_text().splitlines()
+    (folder / "faces.csv").write_text("\n".join(table[:-1]) + "\n")
+
+    with pytest.raises(UsageError, match="3 crops and 2 labels"):
+        read_faces(folder)
+
+
+def test_a_table_whose_splits_leak_is_refused(folder):
+    header, row, *_ = (folder / "faces.csv").read_text().splitlines()
+    columns = row.split(",")
+    rows = [",".join([*columns[:2], split, "0", *columns[4:]]) for split in ("train", "test", "train")]
+    (folder / "faces.csv").write_text("\n".join([header, *rows]) + "\n")
+
+    with pytest.raises(UsageError, match="content group 0 lies in 'train' and in 'test'"):
+        read_faces(folder)
+
+
+def test_of_several_faces_the_usual_place_wins():
+    usual, other = [20, 20, 80, 80], [0, 0, 30, 30]
+    found = [np.array(boxes, np.float32).reshape(-1, 4) for boxes in ([usual], [usual], [other, [22, 21, 82, 80]], [])]
+
+    chosen, there = choose_faces([(100, 100)] * 4, found)
+
+    np.testing.assert_allclose(chosen, [usual, usual, [22, 21, 82, 80], usual], rtol=1e-6)
+    assert there.tolist() == [True, True, True, False]
+
+
+def test_where_no_face_is_found_anywhere_the_whole_picture_is_taken():
+    chosen, there = choose_faces([(50, 40)], [np.empty((0, 4), np.float32)])
+
+    assert chosen.tolist() == [[0, 0, 50, 40]]
+    assert not there[0]
+
+
+def test_mtcnn_finds_the_faces_of_real_chips(shared_data):
+    samples = utkface.read(shared_data)[0][::700]
+
+    boxes, there = choose_faces([(200, 200)] * len(samples), detect_faces(samples, workers=1))
+
+    assert there.mean() >= 0.9
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 200
+    assert 1.1 < np.median(sides) < 1.45
+
+
+def test_a_view_is_the_same_for_the_same_seed_only(folder):
+    stored = read_faces(folder).crops[0]
+
+    first, again, other = (augment(stored, 112, np.random.default_rng(seed)) for seed in (1, 1, 2))
+
+    assert first.shape == (112, 112, 3)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_views_show_the_face_where_it_is_on_average():
+    stored = np.zeros((128, 128, 3), np.uint8)
+    cv2.circle(stored, (64, 64), 20, (255, 255, 255), -1)
+
+    mean = np.mean([augment(stored, 112, np.random.default_rng(seed)) for seed in range(150)], axis=(0, 3))
+
+    rows, columns = np.indices(mean.shape)
+    weight = mean - mean[0, 0]
+    assert (rows * weight).sum() / weight.sum() == pytest.approx(55.5, abs=2)
+    assert (columns * weight).sum() / weight.sum() == pytest.approx(55.5, abs=2)
