@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from framehook import (
+    FramehookError,
     OutputError,
     Pipeline,
     Plugins,
-    RunError,
     SourceSpec,
     StreamStatistics,
     parse_spec,
@@ -70,21 +70,21 @@ def analyze(
     left = [spec for spec in specs if not (resume and is_complete(out / spec.name / "summary.json"))]
     if not quiet and len(left) < len(specs):
         click.echo(f"{len(specs) - len(left)} of {len(specs)} sources are complete already", err=True)
-    return _run(pipeline, left, out, quiet=quiet, as_json=as_json)
+    return _run(pipeline, left, out, quiet=quiet, as_json=as_json) if left else 0
 
 
 def _run(pipeline: Pipeline, specs: list[SourceSpec], out: Path, *, quiet: bool, as_json: bool) -> int:
-    failure: RunError | None = None
+    failure: FramehookError | None = None
     run = pipeline.run(specs)
     start, end = pipeline.settings["start"], pipeline.settings["end"]
     try:
         with run, meter(quiet=quiet, start=start, end=end) as show:
             for result in run:
                 show(result)
-    except RunError as error:
+    except FramehookError as error:
         failure = error
     except KeyboardInterrupt:
-        click.echo(f"framehook: interrupted: what was analysed until then is in {out}", err=True)
+        click.echo(f"framehook: what was analysed until now is in {out}", err=True)
         raise
     finished = list(run.statistics.values())
     if as_json:
@@ -131,7 +131,7 @@ def _tell(statistics: StreamStatistics, out: Path) -> None:
         click.echo(f"{name}: {warning}", err=True)
 
 
-def _tell_failures(finished: list[StreamStatistics], failure: RunError) -> None:
+def _tell_failures(finished: list[StreamStatistics], failure: FramehookError) -> None:
     """Print one line for each thing that failed."""
     errors = dict.fromkeys(one.error for one in finished if one.error)
     for error in errors or [str(failure)]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ for command in (analyze, demo, doctor, plugins):
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container leaves whole files, too
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

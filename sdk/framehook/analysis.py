@@ -216,7 +216,8 @@ class Analysis:
 
     def _select(self, items: list[_Item]) -> None:
         for item in items:
-            item.rows = item.state.to_classify(item.detections, item.number)
+            if item.detect or isinstance(self._stages.detector, Refiner):  # a predicted box is no view of anything
+                item.rows = item.state.to_classify(item.detections, item.number)
 
     def _classify(self, index: int, items: list[_Item]) -> None:
         for item in items:

@@ -139,8 +139,8 @@ class MemorySink:
 class DetectorConformance:
     """Tests that every detector passes. Subclass it in a test file, and say in `make` how yours is made.
 
-        class TestMine(DetectorConformance):
-            def make(self): return MyDetector()
+    class TestMine(DetectorConformance):
+        def make(self): return MyDetector()
     """
 
     def make(self) -> Detector:
@@ -185,7 +185,7 @@ class TrackerConformance:
         boxes = np.array([[0, 0, 10, 10], [50, 50, 70, 70], [30, 0, 40, 10]], np.float32)
         tracker = self.make()
         for i in range(5):
-            detections = Detections(boxes=boxes, attributes={"mark": [7, 8, 9]})
+            detections = Detections(boxes=boxes, attributes={"mark": np.array([7, 8, 9])})
             tracked = tracker.update(make_frame(grey_image(96, 96), index=i, seconds=i / 25), detections)
             np.testing.assert_array_equal(tracked.boxes, boxes)
             assert tracked.attributes["mark"].tolist() == [7, 8, 9]

@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -46,7 +46,7 @@ _READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp
 _USUAL_RATE = Fraction(25)
 _BITS_PER_PIXEL = 0.15  # for encoders other than x264, which is told a quality instead
 
-_Timed: TypeAlias = tuple[av.VideoFrame, int]  # a frame and its pts
+_Packets: TypeAlias = Iterator["av.Packet[VideoStream]"]
 
 
 class _Rational(Protocol):
@@ -56,6 +56,12 @@ class _Rational(Protocol):
     def numerator(self) -> int: ...
     @property
     def denominator(self) -> int: ...
+
+
+class _Numbered(NamedTuple):
+    frame: av.VideoFrame
+    index: int
+    pts: int
 
 
 class _Orientation(NamedTuple):
@@ -216,20 +222,20 @@ class VideoSource:
             self._paced = False  # whether the last frame said how long it lasts
             self._start = self._ticks(start_seconds) if start_seconds > 0 and not (self._live or self._still) else None
             self._end = self._ticks(end_seconds) if end_seconds is not None and not self._still else None
-            first_index = self._seek(self._start) if self._start is not None else 0
-            frames = self._decode()
+            frames = self._decode(*self._beginning())
             if self._is_file and self._container.format.name == "gif" and not is_whole_gif(Path(self._location)):
                 frames = self._without_last(frames)
             first = next(frames, None)
             if first is None:
                 raise SourceError(self._why_no_frame())
-            orientation = _Orientation.of(first[0])
-            size = (first[0].height, first[0].width) if orientation.transpose else (first[0].width, first[0].height)
+            orientation = _Orientation.of(first.frame)
+            size = (first.frame.width, first.frame.height)
+            size = size[::-1] if orientation.transpose else size
             self._info = self._describe(name, size)
         except BaseException:
             self.close()
             raise
-        self._frames = self._deliver(chain([first], frames), first_index, _Converter(orientation, size))
+        self._frames = self._deliver(chain([first], frames), _Converter(orientation, size))
 
     @property
     def info(self) -> StreamInfo:
@@ -311,19 +317,28 @@ class VideoSource:
     def _ticks(self, seconds: float) -> int:
         return round(Fraction(seconds) / self._time_base)
 
-    def _seek(self, start: int) -> int:
-        """Go to the key frame before `start`, and return how many frames of the stream lie before `start`."""
-        before = 0
+    def _beginning(self) -> tuple[_Packets, int | None]:
+        """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
+        if self._start is None:
+            return self._packets(), None
+        before, key = 0, None
         for packet in self._packets():
-            if packet.dts is not None and packet.dts >= start:  # as are all that follow, and no pts is less than its dts
+            if packet.dts is not None and packet.dts >= self._start:  # as are all that follow, and no pts is less than its dts
                 break
-            before += packet.size > 0 and packet.pts is not None and packet.pts < start and not packet.is_discard
+            if packet.pts is not None and packet.pts < self._start and packet.size and not packet.is_discard:
+                before += 1
+                key = packet.dts if packet.is_keyframe else key
         try:
-            self._container.seek(start, stream=self._stream)
-        except av.FFmpegError:  # it cannot be searched: decode it from its beginning
-            self._container.close()
-            self._container, self._stream = self._open()
-        return before
+            self._container.seek(self._start if key is None else key, stream=self._stream)
+            packets = self._packets()
+            first = next(packets, None)
+            if first is not None and first.is_keyframe and first.pts is not None and first.pts <= self._start:
+                return chain([first], packets), before
+        except av.FFmpegError:
+            pass  # as where the search led elsewhere: decode it from its beginning
+        self._container.close()
+        self._container, self._stream = self._open()
+        return self._packets(), None
 
     def _stated_duration(self) -> float | None:
         if self._stream.duration:
@@ -351,16 +366,17 @@ class VideoSource:
 
     # --- decoding
 
-    def _deliver(self, frames: Iterator[_Timed], first_index: int, converter: _Converter) -> Iterator[Frame]:
-        for index, (frame, pts) in enumerate(frames, start=first_index):
+    def _deliver(self, frames: Iterable[_Numbered], converter: _Converter) -> Iterator[Frame]:
+        for frame, index, pts in frames:
             picture = DecodedPicture(frame, converter)
             yield Frame(stream=self._info, index=index, pts=pts, time_base=self._time_base, picture=picture)
 
-    def _decode(self) -> Iterator[_Timed]:
+    def _decode(self, packets: _Packets, start_index: int | None) -> Iterator[_Numbered]:
         """Go through the good frames from `start` to `end`."""
+        index = start_index or 0
         damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
         broken: int | None = None  # the time of the last damage since the last key frame
-        for packet in self._packets():
+        for packet in packets:
             decoded: list[av.VideoFrame] = []
             bad = packet.is_corrupt
             try:
@@ -374,7 +390,10 @@ class VideoSource:
                 pts = self._time_of(frame)
                 if self._end is not None and pts >= self._end:
                     return
-                if pts in damaged or not self._is_wanted(pts):
+                if not self._is_wanted(pts):
+                    index += start_index is None
+                    continue
+                if pts in damaged:
                     continue
                 if frame.is_corrupt:
                     broken = self._note_damage(pts, frame.duration)
@@ -384,11 +403,12 @@ class VideoSource:
                 self._damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
-                yield frame, pts
+                yield _Numbered(frame, index, pts)
+                index += 1
         if not (self._closed or self._live):
             self._note_end()
 
-    def _packets(self) -> Iterator["av.Packet[VideoStream]"]:
+    def _packets(self) -> _Packets:
         packets = self._container.demux(self._stream)
         errors, patience = 0, time.monotonic() + self._timeout_seconds
         while errors < _TRIES:
@@ -417,7 +437,8 @@ class VideoSource:
         if pts is None:
             self._damage.untimed += 1
             pts = self._following
-        if self._paced and self._is_wanted(self._following):
+        # Where the container states the number of its frames, it lists them: none is lost unnoticed.
+        if self._paced and not self._stream.frames and self._is_wanted(self._following):
             self._damage.note_gap(self._seconds(self._following), self._seconds(pts))
         self._paced = bool(frame.duration)
         self._following = pts + (frame.duration or 0)
@@ -448,15 +469,15 @@ class VideoSource:
         if stated - ended > (0.1 if exact else 0.5):
             self._damage.end = (ended, stated)
 
-    def _without_last(self, frames: Iterator[_Timed]) -> Iterator[_Timed]:
+    def _without_last(self, frames: Iterator[_Numbered]) -> Iterator[_Numbered]:
         """Leave out the last frame: of a GIF that was cut, it is whole only by chance, and the decoder does not tell."""
-        last: _Timed | None = None
+        last: _Numbered | None = None
         for item in frames:
             if last is not None:
                 yield last
             last = item
         if last is not None:
-            self._note_damage(last[1])
+            self._note_damage(last.pts)
 
 
 class VideoWriter:

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -165,7 +164,8 @@ def test_json_goes_to_standard_output(tmp_path, clip, capsys):
     assert (stream["stream"], stream["processed"], stream["folder"]) == ("grey", 10, str(tmp_path / "out" / "grey"))
 
 
-def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path, sent):
     clip = synthetic_video(tmp_path / "long.mp4", frames=3000, width=320, height=240)
     program = "from framehook_cli.main import main; main()"
     arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), "--sink", "csv", "--sink", "json", *FAST]
@@ -174,7 +174,7 @@ def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path):
     json_file = tmp_path / "out" / "long" / "detections.json"
     while process.poll() is None and not (json_file.exists() and json_file.stat().st_size > 2000):
         pass
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in errors
@@ -183,15 +183,13 @@ def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path):
     told = json.loads(summary.read_text())
     assert told["complete"] is False
     assert 0 < told["statistics"]["processed"] < 3000
-    assert str(told["statistics"]["processed"]) in json.dumps(told)
-    assert written
+    assert len(written["results"]) == told["statistics"]["processed"]
 
 
 def test_the_help_names_every_command(capsys):
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in ("analyze", "demo", "doctor", "plugins"))
-    assert Path(__file__).exists()
 
 
 def test_a_mistyped_command_gets_a_suggestion(capsys):

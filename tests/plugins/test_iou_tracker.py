@@ -224,10 +224,10 @@ def test_empty_detections_are_no_error() -> None:
 
 def test_predict_says_where_a_walking_face_will_be() -> None:
     tracker = IouTracker()
-    for i in range(50):
+    for i in range(60):
         tracker.update(at(i * 0.04), faces([(200 + 4 * i, 300), (900, 300)], scores=[0.99, 0.5]))
-    expected = tracker.predict(at(50 * 0.04))
-    np.testing.assert_allclose(expected.boxes, faces([(400, 300), (900, 300)]).boxes, atol=2)
+    expected = tracker.predict(at(60 * 0.04))
+    np.testing.assert_allclose(expected.boxes, faces([(440, 300), (900, 300)]).boxes, atol=2)
     np.testing.assert_allclose(expected.scores, [0.99, 0.5])
     assert (expected.tracks.tolist(), expected.names, dict(expected.attributes)) == ([1, 2], ("face",), {})
 
