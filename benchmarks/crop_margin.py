@@ -1,7 +1,8 @@
 """Show that inference cuts the crop that training saw, and that it is a good one: `python benchmarks/crop_margin.py`.
 
-First the geometry: how large and where a face lies in the crop, by MTCNN's landmarks, on training chips and on video. Then the
-sweep: the shipped weights on clips of people whose gender is plain, with other margins and shifts than the trained ones.
+First the geometry: how large, where and how tilted a face lies in the crop, by MTCNN's landmarks, on training chips and on video.
+Then the sweep: the shipped weights on clips of people whose gender is plain, with other margins and shifts than the trained ones,
+and without turning tilted faces upright.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from framehook import Detections, Frame, Image, VideoSource
 from framehook_plugins.agegender.classifier import find_weights
-from framehook_plugins.agegender.crop import cut, squares
+from framehook_plugins.agegender.crop import cut, roll_of, squares
 from framehook_plugins.agegender.inference import Estimator
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 from framehook_trainers.datasets import fairface, utkface
@@ -53,21 +54,28 @@ class View:
     """The whole frame."""
     box: NDArray[np.float32]
     """(1, 4)."""
+    landmarks: NDArray[np.float32]
+    """(1, 5, 2)."""
 
 
-def face_in_crop(found: list[Detections], *, margin: float, shift: float) -> dict[str, float]:
-    """Return the medians over clear faces of where the landmarks lie in the crop, in units of its side."""
+def face_in_crop(found: list[Detections], *, margin: float, shift: float, upright: bool) -> dict[str, float]:
+    """Return where the landmarks of clear faces lie in the crop, as medians in units of its side, and how tilted they are."""
     clear = Detections.concatenate(list(found))
     clear = clear[clear.scores > 0.99]
     landmarks = clear.attributes["landmarks"]  # (n, 5, 2)
     centre = landmarks.mean(axis=1)
     radius = np.sqrt(((landmarks - centre[:, None]) ** 2).sum(axis=2).mean(axis=1))
-    x, y, side = squares(clear.boxes, margin=margin, shift=shift).T
+    roll = roll_of(landmarks)
+    x, y, side, angle = squares(clear.boxes, margin=margin, shift=shift, roll=roll if upright else None).T
+    right, down = (centre - np.stack([x, y], axis=1)).T / side
+    tilt = np.degrees(np.abs(roll - angle))
     return {
         "faces": len(clear),
         "landmark_radius": round(float(np.median(radius / side)), 4),
-        "centre_x": round(float(np.median((centre[:, 0] - x) / side)), 4),
-        "centre_y": round(float(np.median((centre[:, 1] - y) / side)), 4),
+        "centre_x": round(float(np.median(right * np.cos(angle) + down * np.sin(angle))), 4),
+        "centre_y": round(float(np.median(down * np.cos(angle) - right * np.sin(angle))), 4),
+        "tilt_degrees_median": round(float(np.median(tilt)), 2),
+        "tilt_degrees_95": round(float(np.percentile(tilt, 95)), 2),
     }
 
 
@@ -88,17 +96,20 @@ def views(clip: str, frames: list[Frame], found: list[Detections]) -> Iterator[V
     for frame, faces in zip(frames, found, strict=True):
         faces = faces[faces.scores > 0.9]
         if len(faces) == len(people):
-            from_left = faces.boxes[np.argsort(faces.boxes[:, 0])]
+            from_left = faces[np.argsort(faces.boxes[:, 0])]
             for place, gender in enumerate(people):
-                yield View((clip, place), gender, frame.image, from_left[place : place + 1])
+                face = from_left[place : place + 1]
+                yield View((clip, place), gender, frame.image, face.boxes, face.attributes["landmarks"])
 
 
-def measure(estimator: Estimator, seen: list[View], *, margin: float, shift: float) -> dict[str, Any]:
-    """Return how well the weights do with this crop."""
-    size = estimator.header.input_size
-    estimates = estimator.estimate(
-        np.concatenate([cut(view.image, view.box, margin=margin, shift=shift, size=size) for view in seen])
-    )
+def measure(estimator: Estimator, seen: list[View], *, margin: float, shift: float, upright: bool) -> dict[str, Any]:
+    """Return how well the weights do with this crop, each person counting alike."""
+    crops = []
+    for view in seen:
+        roll = roll_of(view.landmarks) if upright else None
+        where = squares(view.box, margin=margin, shift=shift, roll=roll)
+        crops.append(cut(view.image, where, estimator.header.input_size))
+    estimates = estimator.estimate(np.concatenate(crops))
     female = np.array([view.gender == "female" for view in seen])
     right = np.where(female, estimates.female, 1 - estimates.female)
     people = sorted({view.person for view in seen})
@@ -106,6 +117,7 @@ def measure(estimator: Estimator, seen: list[View], *, margin: float, shift: flo
     return {
         "margin": margin,
         "shift": shift,
+        "upright": upright,
         "right_gender": round(float(np.mean([(right[some] > 0.5).mean() for some in rows])), 4),
         "mean_probability": round(float(np.mean([right[some].mean() for some in rows])), 4),
         "age_std_within_person": round(float(np.mean([estimates.age[some].std() for some in rows])), 3),
@@ -137,7 +149,9 @@ def main() -> None:
     for dataset in (utkface, fairface):
         samples = dataset.read(options.shared / "data")[0]
         some = samples[:: len(samples) // CHIPS]
-        geometry[dataset.NAME] = face_in_crop(detect(chips_detector, [as_frame(decode(s.data)) for s in some]), **trained)
+        geometry[dataset.NAME] = face_in_crop(
+            detect(chips_detector, [as_frame(decode(s.data)) for s in some]), upright=False, **trained
+        )
     seen: list[View] = []
     on_video: list[Detections] = []
     for clip in PEOPLE:
@@ -145,12 +159,15 @@ def main() -> None:
         found = detect(video_detector, frames)
         on_video += found
         seen += views(clip, frames, found)
-    geometry["video"] = face_in_crop(on_video, **trained)
+    geometry["video, as it is"] = face_in_crop(on_video, upright=False, **trained)
+    geometry["video, turned upright"] = face_in_crop(on_video, upright=True, **trained)
     for name, values in geometry.items():
         print(name, values)
 
-    settings = [(margin, trained["shift"]) for margin in MARGINS] + [(trained["margin"], shift) for shift in SHIFTS]
-    sweep = [measure(estimator, seen, margin=margin, shift=shift) for margin, shift in dict.fromkeys(settings)]
+    settings = [(trained["margin"], trained["shift"], False)]
+    settings += [(margin, trained["shift"], True) for margin in MARGINS]
+    settings += [(trained["margin"], shift, True) for shift in SHIFTS if shift != trained["shift"]]
+    sweep = [measure(estimator, seen, margin=margin, shift=shift, upright=upright) for margin, shift, upright in settings]
     for row in sweep:
         print({name: value for name, value in row.items() if name != "people"})
 

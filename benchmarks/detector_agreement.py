@@ -118,9 +118,10 @@ def compare(path: Path) -> Agreement:
 def main(folder: Path) -> int:
     """Compare all clips, write the results, and return the exit status."""
     torch.set_num_threads(1)
-    clips = {path.name: compare(path) for path in sorted(folder.iterdir()) if path.is_file()}
-    for name, agreement in clips.items():
-        print(name, json.dumps(agreement.summary()))
+    clips = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        clips[path.name] = compare(path)
+        print(path.name, json.dumps(clips[path.name].summary()), flush=True)
     results = {"machine": machine.facts(), "torch_threads": 1, "clips": {name: clips[name].summary() for name in clips}}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / "detector_agreement.json").write_text(json.dumps(results, indent=2) + "\n")

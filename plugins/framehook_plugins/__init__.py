@@ -1,0 +1,1 @@
+"""The plugins that come with framehook, written against its public names only."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from framehook.errors import SourceError, SourceNotFoundError
 
 _GAP_SECONDS = 0.5
+_HEAD_BYTES = 1024
 _GIF_END_BYTES = 4096
 
 
@@ -86,9 +87,11 @@ def check_readable(path: Path) -> None:
 def why_unreadable(path: Path, reason: str) -> str:
     """Say why libav knows no format for this file."""
     with path.open("rb") as file:
-        head = file.read(8)
-    if head[4:] in (b"ftyp", b"mdat", b"moov"):
+        head = file.read(_HEAD_BYTES)
+    if head[4:8] in (b"ftyp", b"mdat", b"moov"):
         return f"{path} is an MP4 file whose index (moov) is missing or damaged, as when a recording is cut short; copy it again"
+    if b"\0" not in head and head.isascii():
+        return f"{path} is a text file; give a video or image file"
     return f"{path} is no video or image that libav can read: {reason}; give a video or image file"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from glob import glob, has_magic
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
@@ -186,13 +186,13 @@ class _Finder:
 
     def _several(self, items: Iterable[object]) -> Iterator[_Found]:
         iterator = iter(items)
-        first = next(iterator, None)
-        if isinstance(first, np.ndarray) or (isinstance(first, tuple) and len(first) == 2 and isinstance(first[1], np.ndarray)):
-            images = items if isinstance(items, Sized) else chain([first], iterator)
+        head = list(islice(iterator, 1))
+        if head and _is_picture(head[0]):
+            images = items if isinstance(items, Sized) else chain(head, iterator)
             yield _Found("arrays", lambda name: ArraySource(images, name=name))  # type: ignore[arg-type]  # it checks each
-        elif first is not None:
-            for item in chain([first], iterator):
-                yield from self.resolve(item)
+            return
+        for item in chain(head, iterator):
+            yield from self.resolve(item)
 
     def _text(self, text: str) -> Iterator[_Found]:
         scheme, mark, address = text.partition("://")
@@ -295,6 +295,11 @@ def _picture(name: str, index: int, image: Image) -> ArrayPicture:
         return ArrayPicture(image)
     except UsageError as error:
         raise UsageError(f"source '{name}', picture {index}: {error}") from error
+
+
+def _is_picture(item: object) -> bool:
+    """Tell a picture, also one with its time, from all else that a list may begin with."""
+    return isinstance(item[1] if isinstance(item, tuple) and len(item) == 2 else item, np.ndarray)
 
 
 def _is_media(path: Path) -> bool:

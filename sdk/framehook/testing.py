@@ -13,8 +13,9 @@ from framehook.frame import Frame, Image, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
 from framehook.video import ArrayPicture, VideoWriter
 
-_STEP = 40  # between two frames' greys: more than a lossy codec moves them
-_LEVELS = 6
+_GREYS = 47  # a prime: as many frames in a row differ from one another
+_GREY_STEP = 5  # between any two greys: a lossy codec moves them by less than half of it
+_FRAME_STEP = 8  # of these steps from one frame to the next: 40
 
 
 def grey_image(width: int, height: int, *, value: int = 0) -> Image:
@@ -43,7 +44,7 @@ def synthetic_video(
     rate: int = 25,
     pts: Iterable[int] | None = None,
 ) -> Path:
-    """Write an H.264 clip whose frame i is flat grey of value 40·(i mod 6), and return its path.
+    """Write an H.264 clip whose frame i is flat grey of value `grey_of(i)`, and return its path.
 
     Args:
         path: ends in `.mp4`.
@@ -57,13 +58,18 @@ def synthetic_video(
     times = [40 * i for i in range(frames)] if pts is None else list(pts)
     with VideoWriter(path, width=width, height=height, time_base=Fraction(1, 40 * rate), rate=Fraction(rate)) as writer:
         for i, time in enumerate(times[:frames]):
-            writer.write(grey_image(width, height, value=_STEP * (i % _LEVELS)), time)
+            writer.write(grey_image(width, height, value=grey_of(i)), time)
     return path
 
 
+def grey_of(frame: int) -> int:
+    """Return the grey of a frame of `synthetic_video`: 0, 40, 80, … up to 230, no two alike until they repeat after 47 frames."""
+    return _GREY_STEP * (_FRAME_STEP * frame % _GREYS)
+
+
 def frame_number(image: Image) -> int:
-    """Return which frame of `synthetic_video` a picture shows, modulo 6, though a codec has blurred its grey."""
-    return round(float(image.mean()) / _STEP)
+    """Return which frame of `synthetic_video` a picture shows, modulo 47, though a codec has blurred its grey."""
+    return round(float(image.mean()) / _GREY_STEP) * pow(_FRAME_STEP, -1, _GREYS) % _GREYS
 
 
 class FixedDetector:

@@ -60,7 +60,7 @@ class _Rational(Protocol):
 
 class _Numbered(NamedTuple):
     frame: av.VideoFrame
-    index: int
+    number: int
     pts: int
 
 
@@ -74,8 +74,10 @@ class _Orientation(NamedTuple):
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Self:
         """Read the display matrix: x' = a x + c y, y' = b x + d y, of which we take the nearest quarter turn."""
+        # Asking for side data ties a frame into a reference cycle: better a tiny copy of it than one of full size.
+        tiny = VideoReformatter().reformat(frame, 2, 2, "rgb24")
         try:
-            matrix = frame.side_data.get("DISPLAYMATRIX")
+            matrix = tiny.side_data.get("DISPLAYMATRIX")
         except ValueError:  # PyAV does not know a kind of side data that stands beside it, such as EXIF
             quarters = round(frame.rotation / 90) % 4  # against the clock
             return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
@@ -106,16 +108,14 @@ class _Converter:
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> Image:
         width, height = size[::-1] if self._orientation.transpose else size
-        shrinks = width < frame.width or height < frame.height
+        how = Interpolation.BILINEAR
+        if (width, height) != (frame.width, frame.height):
+            shrinks = width < frame.width or height < frame.height
+            # Without full chroma, swscale rounds down as it scales: white becomes 253.
+            how = (Interpolation.AREA if shrinks else Interpolation.BILINEAR) | Interpolation.FULL_CHR_H_INT
+        converter = self._full if size == self.size else self._scaled
         with self._lock:  # PyAV alters both the frame and the converter meanwhile
-            rgb = (self._full if size == self.size else self._scaled).reformat(
-                frame,
-                width,
-                height,
-                "rgb24",
-                interpolation=Interpolation.AREA if shrinks else Interpolation.BILINEAR,
-                threads=1,
-            )
+            rgb = converter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
         return self._orientation.upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
 
 
@@ -182,7 +182,8 @@ class VideoSource:
         end_seconds: presentation time before which to stop.
         threads: with more than one, frames are decoded ahead of time: faster for a single large stream, but next to damage up to
             that many good frames are lost.
-        device_format: libav's name for the camera's driver: `v4l2`, `avfoundation`, `vfwcap`, `dshow`.
+        device_format: libav's name for the camera's driver: `v4l2`, `avfoundation`, `vfwcap`, `dshow`. The time of a camera
+            begins with 0 at its first frame.
         timeout_seconds: how long to wait for a network or a camera.
 
     Raises:
@@ -211,6 +212,7 @@ class VideoSource:
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self._closed = False
+        self._frames: Iterator[Frame] = iter(())
         self._damage = Damage()
         self._container, self._stream = self._open()
         try:
@@ -218,7 +220,11 @@ class VideoSource:
             self._still = self._container.format.name.endswith(_STILL_FORMATS)
             self._stated_seconds = None if self._still else self._stated_duration()
             self._live = live or not (self._is_file or self._stated_seconds)
-            self._following = self._stream.start_time or 0  # when the frame after the last one starts
+            self._begins = self._following = self._stream.start_time or 0  # _following: when the frame after the last one starts
+            # Where the container states the number of its frames, it lists them: none is lost unnoticed.
+            self._listed = bool(self._stream.frames)
+            # The length of a container as a whole may be that of its sound.
+            self._exact = bool(self._stream.duration) or len(self._container.streams) == 1
             self._paced = False  # whether the last frame said how long it lasts
             self._start = self._ticks(start_seconds) if start_seconds > 0 and not (self._live or self._still) else None
             self._end = self._ticks(end_seconds) if end_seconds is not None and not self._still else None
@@ -235,7 +241,9 @@ class VideoSource:
         except BaseException:
             self.close()
             raise
-        self._frames = self._deliver(chain([first], frames), _Converter(orientation, size))
+        # A camera has no container: its clock may count from anywhere.
+        origin = first.pts if device_format else 0
+        self._frames = self._deliver(chain([first], frames), _Converter(orientation, size), origin)
 
     @property
     def info(self) -> StreamInfo:
@@ -261,6 +269,7 @@ class VideoSource:
         with self._lock:
             self._closed = True
             self._container.close()
+            self._frames = iter(())  # the loop holds us: we must not hold it, or the decoder's memory waits for the collector
 
     def __enter__(self) -> Self:
         return self
@@ -274,7 +283,7 @@ class VideoSource:
         if self._is_file:
             check_readable(Path(self._location))
         options = {"pattern_type": "none"}  # a % in a file's name does not make it a sequence of images
-        if self._location.startswith("rtsp"):
+        if self._location.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # over UDP, parts of large frames are lost
         if self._device_format == "avfoundation":
             options["framerate"] = "30"  # libav's own default, 29.97, is refused by most cameras
@@ -306,8 +315,9 @@ class VideoSource:
         if container.format.name == "tty":  # so libav calls any text, and would draw it as a terminal does
             raise SourceError(f"{self._shown} is a text file; give a video or image file")
         if not videos:
-            kinds = " and ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise SourceError(f"{self._shown} has no video in it, only {kinds}; give a video or image file")
+            kinds = " and ".join(sorted({stream.type for stream in container.streams}))
+            held = f"only {kinds}" if kinds else "and nothing else"
+            raise SourceError(f"{self._shown} has no video in it, {held}; give a video or image file")
         best = container.streams.best("video")
         stream = best if best in videos else videos[0]
         if stream.codec_context is None:
@@ -321,29 +331,37 @@ class VideoSource:
         """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
         if self._start is None:
             return self._packets(), None
-        before, key = 0, None
+        before, key_times = 0, {self._start}
         for packet in self._packets():
             if packet.dts is not None and packet.dts >= self._start:  # as are all that follow, and no pts is less than its dts
                 break
             if packet.pts is not None and packet.pts < self._start and packet.size and not packet.is_discard:
                 before += 1
-                key = packet.dts if packet.is_keyframe else key
-        try:
-            self._container.seek(self._start if key is None else key, stream=self._stream)
-            packets = self._packets()
+                key_times = {packet.pts, packet.dts or packet.pts} if packet.is_keyframe else key_times
+        for time_sought in sorted(key_times, reverse=True):  # some formats are searched by pts, some by dts
+            packets = self._packets_from(time_sought)
             first = next(packets, None)
             if first is not None and first.is_keyframe and first.pts is not None and first.pts <= self._start:
                 return chain([first], packets), before
-        except av.FFmpegError:
-            pass  # as where the search led elsewhere: decode it from its beginning
-        self._container.close()
+        self._container.close()  # where no search leads to that key frame, decode all from the beginning
         self._container, self._stream = self._open()
         return self._packets(), None
+
+    def _packets_from(self, pts: int) -> _Packets:
+        try:
+            self._container.seek(pts, stream=self._stream)
+        except av.FFmpegError:
+            return iter(())
+        return self._packets()
 
     def _stated_duration(self) -> float | None:
         if self._stream.duration:
             return self._seconds(self._stream.duration)
-        return self._container.duration / av.time_base if self._container.duration else None
+        if not self._container.duration:
+            return None
+        # Matroska counts its length from 0, others from their first frame.
+        before = self._stream.start_time or 0 if "matroska" in self._container.format.name else 0
+        return self._container.duration / av.time_base - self._seconds(before)
 
     def _describe(self, name: str, size: tuple[int, int]) -> StreamInfo:
         stream = self._stream
@@ -366,14 +384,14 @@ class VideoSource:
 
     # --- decoding
 
-    def _deliver(self, frames: Iterable[_Numbered], converter: _Converter) -> Iterator[Frame]:
-        for frame, index, pts in frames:
+    def _deliver(self, frames: Iterable[_Numbered], converter: _Converter, origin: int) -> Iterator[Frame]:
+        for frame, number, pts in frames:
             picture = DecodedPicture(frame, converter)
-            yield Frame(stream=self._info, index=index, pts=pts, time_base=self._time_base, picture=picture)
+            yield Frame(stream=self._info, index=number, pts=pts - origin, time_base=self._time_base, picture=picture)
 
-    def _decode(self, packets: _Packets, start_index: int | None) -> Iterator[_Numbered]:
+    def _decode(self, packets: _Packets, first: int | None) -> Iterator[_Numbered]:
         """Go through the good frames from `start` to `end`."""
-        index = start_index or 0
+        number = first or 0
         damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
         broken: int | None = None  # the time of the last damage since the last key frame
         for packet in packets:
@@ -391,7 +409,7 @@ class VideoSource:
                 if self._end is not None and pts >= self._end:
                     return
                 if not self._is_wanted(pts):
-                    index += start_index is None
+                    number += first is None
                     continue
                 if pts in damaged:
                     continue
@@ -403,8 +421,8 @@ class VideoSource:
                 self._damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
-                yield _Numbered(frame, index, pts)
-                index += 1
+                yield _Numbered(frame, number, pts)
+                number += 1
         if not (self._closed or self._live):
             self._note_end()
 
@@ -420,8 +438,9 @@ class VideoSource:
             except av.FFmpegError as error:
                 packets = self._container.demux(self._stream)  # an error ends the iterator
                 if self._is_file:
+                    if not errors:
+                        self._note_damage(None)
                     errors += 1
-                    self._note_damage(None)
                 elif isinstance(error, av.BlockingIOError) and time.monotonic() < patience:
                     time.sleep(_CAMERA_POLL_SECONDS)  # some drivers do not wait for the next picture
                 else:
@@ -437,8 +456,7 @@ class VideoSource:
         if pts is None:
             self._damage.untimed += 1
             pts = self._following
-        # Where the container states the number of its frames, it lists them: none is lost unnoticed.
-        if self._paced and not self._stream.frames and self._is_wanted(self._following):
+        if self._paced and not self._listed and self._is_wanted(self._following):
             self._damage.note_gap(self._seconds(self._following), self._seconds(pts))
         self._paced = bool(frame.duration)
         self._following = pts + (frame.duration or 0)
@@ -460,13 +478,8 @@ class VideoSource:
         """Compare where the stream ended with what the container states."""
         if self._stated_seconds is None:
             return
-        # Matroska counts its length from 0, others from their first frame.
-        from_zero = not self._stream.duration and "matroska" in self._container.format.name
-        begins = 0.0 if from_zero else self._seconds(self._stream.start_time or 0)
-        stated, ended = begins + self._stated_seconds, self._seconds(self._following)
-        # The length of a container as a whole may be that of its sound.
-        exact = self._stream.duration or len(self._container.streams) == 1
-        if stated - ended > (0.1 if exact else 0.5):
+        stated, ended = self._seconds(self._begins) + self._stated_seconds, self._seconds(self._following)
+        if stated - ended > (0.1 if self._exact else 0.5):
             self._damage.end = (ended, stated)
 
     def _without_last(self, frames: Iterator[_Numbered]) -> Iterator[_Numbered]:
@@ -502,7 +515,9 @@ class VideoWriter:
         self._path = Path(path)
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
+        rate = rate or _USUAL_RATE
         self._time_base = time_base
+        self._duration = max(1, round(1 / (rate * time_base)))  # in ticks; counts for the last frame, others last until the next
         self._last_pts: int | None = None
         self._closed = False
         self._converter = VideoReformatter()
@@ -514,7 +529,7 @@ class VideoWriter:
         with _writing(self._path):
             self._container = av.open(f"file:{self._path}", "w", format="mp4", options=options)
             self._stream = self._container.add_stream("libx264" if _has_codec("libx264", "w") else "h264")
-            self._set_up(width, height, rate or _USUAL_RATE)
+            self._set_up(width, height, rate)
             self._container.start_encoding()
 
     def _set_up(self, width: int, height: int, rate: Fraction) -> None:
@@ -550,7 +565,7 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        frame.pts, frame.time_base = pts, self._time_base
+        frame.pts, frame.duration, frame.time_base = pts, self._duration, self._time_base
         with _writing(self._path):
             self._container.mux(self._stream.encode(frame))
 

@@ -1,18 +1,18 @@
 import subprocess
 import sys
-from dataclasses import dataclass
-from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from framehook import Classifier, Detections, DeviceError, Frame, ModelError, OptionError, StreamInfo
+from framehook import Classifier, Detections, DeviceError, ModelError, OptionError
+from framehook.testing import ClassifierConformance, make_frame
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
-from framehook_plugins.agegender.crop import cut
+from framehook_plugins.agegender.crop import cut, squares
 from framehook_plugins.agegender.model import AgeGenderNet, network_input
 
 HEADER = checkpoint.Header(
@@ -33,22 +33,6 @@ HEADER = checkpoint.Header(
     metrics={"nothing": {"gender_accuracy": 0.5}},
     date="2026-01-01",
 )
-
-
-@dataclass
-class Pixels:
-    image: np.ndarray
-
-    def rgb(self):
-        return self.image.copy()
-
-    def scaled(self, width, height):
-        raise NotImplementedError
-
-
-def frame(image):
-    stream = StreamInfo(name="s", width=image.shape[1], height=image.shape[0])
-    return Frame(stream=stream, index=0, pts=0, time_base=Fraction(1), picture=Pixels(image))
 
 
 def noise(seed, width=120, height=100):
@@ -75,10 +59,19 @@ def classifier(weights, **options):
     return AgeGenderClassifier(weights=str(weights), device="cpu", precision="float32", **options)
 
 
+class TestConformance(ClassifierConformance):
+    @pytest.fixture(autouse=True)
+    def _tiny(self, weights):
+        self.weights = weights
+
+    def make(self):
+        return classifier(self.weights)
+
+
 def test_every_face_gets_an_age_a_gender_and_a_quality(weights):
     found = faces([10, 10, 60, 60], [50, 20, 110, 90])
 
-    (result,) = classifier(weights).classify([frame(noise(0))], [found])
+    (result,) = classifier(weights).classify([make_frame(noise(0))], [found])
 
     assert isinstance(classifier(weights), Classifier)
     assert {column.name for column in AgeGenderClassifier.columns} | {"quality"} == set(result.attributes)
@@ -92,14 +85,14 @@ def test_every_face_gets_an_age_a_gender_and_a_quality(weights):
 def test_the_numbers_are_those_of_the_network(weights):
     image, found = noise(1), faces([10, 10, 60, 60])
     network, header = checkpoint.read(weights)
-    crop = cut(image, found.boxes, margin=header.crop_margin, shift=header.crop_shift, size=header.input_size)
+    crop = cut(image, squares(found.boxes, margin=header.crop_margin, shift=header.crop_shift), header.input_size)
     with torch.inference_mode():
         prediction = network(network_input(torch.from_numpy(crop), mean=header.mean, std=header.std))
     years = torch.arange(101)
     p = prediction.age_logits.softmax(1)[0]
     female = float(prediction.gender_logits.sigmoid())
 
-    (result,) = classifier(weights, flip=False).classify([frame(image)], [found])
+    (result,) = classifier(weights, flip=False).classify([make_frame(image)], [found])
 
     mean = float((p * years).sum())
     assert result.attributes["age"][0] == pytest.approx(mean, abs=1e-3)
@@ -115,7 +108,7 @@ def test_a_mirrored_picture_gets_the_same_answer_with_flip(weights):
 
     for flip, same in ((True, True), (False, False)):
         plain, turned = classifier(weights, flip=flip).classify(
-            [frame(image), frame(mirrored)], [faces(box), faces(mirrored_box)]
+            [make_frame(image), make_frame(mirrored)], [faces(box), faces(mirrored_box)]
         )
         assert np.isclose(plain.attributes["age"], turned.attributes["age"], atol=1e-3).all() == same
 
@@ -125,22 +118,43 @@ def test_batches_over_frames_do_not_change_the_answers(weights, batch):
     images = [noise(seed) for seed in range(3)]
     found = [faces([10, 10, 60, 60], [50, 20, 110, 90]), faces(), faces([0, 0, 40, 40], [60, 50, 100, 90], [5, 5, 90, 95])]
 
-    together = classifier(weights, batch=batch).classify([frame(image) for image in images], found)
+    together = classifier(weights, batch=batch).classify([make_frame(image) for image in images], found)
 
     one_by_one = classifier(weights)
     for image, some, result in zip(images, found, together, strict=True):
-        (alone,) = one_by_one.classify([frame(image)], [some])
+        (alone,) = one_by_one.classify([make_frame(image)], [some])
         assert len(result) == len(some)
         np.testing.assert_allclose(result.attributes["age"], alone.attributes["age"], atol=1e-3)
         np.testing.assert_array_equal(result.attributes["gender"], alone.attributes["gender"])
 
 
+def test_a_tilted_face_is_turned_upright_by_its_landmarks(weights):
+    picture = cv2.resize(noise(3), (120, 120))
+    tilted = cv2.warpAffine(picture, cv2.getRotationMatrix2D((59.5, 59.5), 40, 1), (120, 120))
+    landmarks = np.array([[50, 50], [70, 50], [60, 60], [53, 72], [67, 72]], np.float32)
+    angle = np.radians(-40)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    box = [40, 40, 80, 80]
+
+    results = classifier(weights).classify(
+        [make_frame(picture), make_frame(tilted), make_frame(tilted)],
+        [
+            faces(box, landmarks=landmarks[None]),
+            faces(box, landmarks=((landmarks - 60) @ turn + 60)[None]),
+            faces(box),
+        ],
+    )
+
+    upright, straightened, as_it_is = (float(result.attributes["age"][0]) for result in results)
+    assert abs(upright - straightened) < abs(upright - as_it_is) / 3
+
+
 def test_a_frame_without_faces_gets_empty_columns_of_the_right_types(weights):
-    (result,) = classifier(weights).classify([frame(noise(0))], [Detections.empty()])
+    (result,) = classifier(weights).classify([make_frame(noise(0))], [Detections.empty()])
 
     assert result.attributes["age"].shape == (0,)
     assert result.attributes["gender"].dtype == "<U6"
-    joined = Detections.concatenate([result, *classifier(weights).classify([frame(noise(0))], [faces([0, 0, 50, 50])])])
+    joined = Detections.concatenate([result, *classifier(weights).classify([make_frame(noise(0))], [faces([0, 0, 50, 50])])])
     assert joined.attributes["gender"].dtype == "<U6"
 
 
@@ -159,7 +173,7 @@ def test_poor_views_weigh_less(weights):
         "doubtful": Detections(boxes=[[10, 10, 60, 60]], scores=[0.3], attributes={"landmarks": frontal}),
     }
 
-    results = classifier(weights).classify([frame(noise(0))] * len(views), list(views.values()))
+    results = classifier(weights).classify([make_frame(noise(0))] * len(views), list(views.values()))
 
     quality = {name: float(result.attributes["quality"][0]) for name, result in zip(views, results, strict=True)}
     assert quality["good"] == pytest.approx(1)
@@ -170,8 +184,8 @@ def test_bfloat16_agrees_with_float32(weights):
     found = faces([10, 10, 60, 60], [50, 20, 110, 90])
     half = AgeGenderClassifier(weights=str(weights), device="cpu", precision="bfloat16")
 
-    (exact,) = classifier(weights).classify([frame(noise(0))], [found])
-    (rounded,) = half.classify([frame(noise(0))], [found])
+    (exact,) = classifier(weights).classify([make_frame(noise(0))], [found])
+    (rounded,) = half.classify([make_frame(noise(0))], [found])
 
     np.testing.assert_allclose(rounded.attributes["age"], exact.attributes["age"], atol=1)
 
@@ -193,7 +207,7 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     path.write_text("hello, I am a pickle")
 
     with pytest.raises(ModelError, match=r"weights\.safetensors' cannot be read as a safetensors file"):
-        classifier(path).classify([frame(noise(0))], [faces([0, 0, 50, 50])])
+        classifier(path).classify([make_frame(noise(0))], [faces([0, 0, 50, 50])])
 
 
 @pytest.mark.parametrize("field", list(checkpoint.Header.model_fields))

@@ -95,6 +95,28 @@ def test_a_face_that_moves_by_more_than_its_size_between_frames_is_followed() ->
     assert tracks == [[-1], [-1]] + [[1]] * 11
 
 
+def test_a_face_that_comes_near_is_followed_and_its_prediction_grows() -> None:
+    tracker = IouTracker()
+    sizes = [30 * 1.05**i for i in range(45)]  # to eight times its size in less than two seconds
+    tracks = [tracker.update(at(i * 0.04), faces([(640, 300)], size=size)).tracks.tolist() for i, size in enumerate(sizes)]
+    assert tracks[2:] == [[1]] * 43
+    box = tracker.predict(at(45 * 0.04)).boxes[0]
+    assert box[2] - box[0] == pytest.approx(sizes[-1], rel=0.1)
+
+
+def test_a_track_that_has_settled_does_not_jump_where_a_new_one_may() -> None:
+    jump = 0.65 * SIZE
+    settled, new = IouTracker(), IouTracker()
+    follow(settled, every(0.08, end=2), lambda t: [(300, 300)])
+    assert follow(settled, [2.0], lambda t: [(300 + jump, 300)]) == [[-1]]
+    assert follow(new, [0.0, 0.08, 0.16], lambda t: [(300 + jump * t / 0.08, 300)]) == [[-1], [-1], [1]]
+
+
+def test_with_confirm_1_a_sure_detection_has_its_id_at_once() -> None:
+    seen = Detections(boxes=[[0, 0, 0, 0], [270, 270, 330, 330], [500, 500, 560, 560]], scores=[1, 1, 0.8])
+    assert IouTracker(confirm=1).update(at(0), seen).tracks.tolist() == [-1, 1, -1]
+
+
 def test_one_frame_a_second_is_enough() -> None:
     assert follow(IouTracker(), range(5), lambda t: [(300 + 20 * t, 300)]) == [[-1], [-1], [1], [1], [1]]
 
@@ -118,6 +140,11 @@ def test_a_detection_of_one_frame_makes_no_track() -> None:
     tracks = follow(tracker, every(0.04, end=2), lambda t: [(300, 300)] + [(900, 500)] * (abs(t - 1) < 0.01))
     assert [ids[1] for ids in tracks if len(ids) > 1] == [-1]
     assert tracker.predict(at(2)).tracks.tolist() == [1]
+
+
+def test_what_flashes_up_now_and_again_makes_no_track() -> None:
+    tracks = follow(IouTracker(), every(0.04, end=10), lambda t: [(900, 500)] * (round(t / 0.04) % 20 == 0))
+    assert [ids for ids in tracks if ids] == [[-1]] * 13
 
 
 def test_detections_of_low_score_that_flicker_make_no_track_and_steady_ones_do_after_two_seconds() -> None:
@@ -157,9 +184,17 @@ def test_no_id_is_used_twice() -> None:
 
 def test_a_track_that_left_the_picture_does_not_pass_its_id_to_who_comes_in() -> None:
     tracker = IouTracker()
-    follow(tracker, every(0.04, end=0.6), lambda t: [(1080 + 400 * t, 300)])
-    follow(tracker, every(0.04, start=0.6, end=0.9), lambda t: [])
-    assert follow(tracker, every(0.04, start=0.9, end=1.2), lambda t: [(1250, 300)])[-1] == [2]
+    follow(tracker, every(0.04, end=0.6), lambda t: [(1210 + 150 * t, 300)])
+    follow(tracker, every(0.04, start=0.6, end=1), lambda t: [])
+    assert follow(tracker, every(0.04, start=1, end=1.3), lambda t: [(1272, 300)])[-1] == [2]
+
+
+def test_a_face_of_another_size_beside_a_lost_track_does_not_get_its_id() -> None:
+    tracker = IouTracker()
+    follow(tracker, every(0.04, end=1), lambda t: [(300, 300)])
+    follow(tracker, every(0.04, start=1, end=1.5), lambda t: [])
+    assert tracker.update(at(1.5), faces([(360, 300)], size=SIZE * 1.5)).tracks.tolist() == [-1]
+    assert tracker.update(at(1.54), faces([(255, 300)], size=SIZE * 1.1)).tracks.tolist() == [1]
 
 
 def test_memory_does_not_grow_with_the_stream() -> None:
@@ -230,6 +265,14 @@ def test_predict_says_where_a_walking_face_will_be() -> None:
     np.testing.assert_allclose(expected.boxes, faces([(440, 300), (900, 300)]).boxes, atol=2)
     np.testing.assert_allclose(expected.scores, [0.99, 0.5])
     assert (expected.tracks.tolist(), expected.names, dict(expected.attributes)) == ([1, 2], ("face",), {})
+
+
+def test_boxes_that_jitter_do_not_throw_the_prediction_about() -> None:
+    tracker, random, ahead = IouTracker(), np.random.default_rng(0), []
+    for i in range(200):
+        tracker.update(at(i * 0.04), faces([random.normal([300, 300], 0.02 * SIZE)]))
+        ahead += tracker.predict(at(i * 0.04 + 0.5)).boxes.tolist()
+    assert np.std(ahead, axis=0).max() < 0.15 * SIZE
 
 
 def test_predict_does_not_fly_away_and_forgets_after_the_gap() -> None:

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from framehook import SourceNotFoundError, UsageError
-from framehook_plugins.agegender.crop import cut
+from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets import utkface
 from framehook_trainers.datasets.augment import augment
-from framehook_trainers.datasets.boxes import choose_faces, decode, detect_faces
+from framehook_trainers.datasets.boxes import Found, choose_faces, decode, detect_faces
 from framehook_trainers.datasets.faces import CropGeometry, read_faces, write_faces
 from framehook_trainers.datasets.samples import Sample
 
@@ -36,9 +36,8 @@ def test_the_middle_of_a_stored_crop_is_what_inference_cuts(folder, samples):
     geometry = faces.geometry
 
     for i, middle in enumerate(faces.centres(np.arange(3))):
-        inference = cut(
-            decode(samples[i].data), BOXES[i : i + 1], margin=geometry.margin, shift=geometry.shift, size=geometry.size
-        )[0]
+        square = squares(BOXES[i : i + 1], margin=geometry.margin, shift=geometry.shift)
+        inference = cut(decode(samples[i].data), square, geometry.size)[0]
         assert middle.shape == inference.shape
         difference = np.abs(middle.astype(int) - inference)
         assert difference.mean() < 1
@@ -80,30 +79,37 @@ def test_a_table_whose_splits_leak_is_refused(folder):
         read_faces(folder)
 
 
+def found(*boxes):
+    """What MTCNN might find: boxes, each with landmarks at its first corner."""
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return Found(boxes, boxes[:, None, :2].repeat(5, axis=1))
+
+
 def test_of_several_faces_the_usual_place_wins():
-    usual, other = [20, 20, 80, 80], [0, 0, 30, 30]
-    found = [np.array(boxes, np.float32).reshape(-1, 4) for boxes in ([usual], [usual], [other, [22, 21, 82, 80]], [])]
+    usual, other, near = [20, 20, 80, 80], [0, 0, 30, 30], [22, 21, 82, 80]
 
-    chosen, there = choose_faces([(100, 100)] * 4, found)
+    chosen = choose_faces([(100, 100)] * 4, [found(usual), found(usual), found(other, near), found()])
 
-    np.testing.assert_allclose(chosen, [usual, usual, [22, 21, 82, 80], usual], rtol=1e-6)
-    assert there.tolist() == [True, True, True, False]
+    np.testing.assert_allclose(chosen.boxes, [usual, usual, near, usual], rtol=1e-6)
+    assert chosen.found.tolist() == [True, True, True, False]
+    assert chosen.landmarks[2, 0].tolist() == [22, 21]
+    assert np.isnan(chosen.landmarks[3]).all()
 
 
 def test_where_no_face_is_found_anywhere_the_whole_picture_is_taken():
-    chosen, there = choose_faces([(50, 40)], [np.empty((0, 4), np.float32)])
+    chosen = choose_faces([(50, 40)], [found()])
 
-    assert chosen.tolist() == [[0, 0, 50, 40]]
-    assert not there[0]
+    assert chosen.boxes.tolist() == [[0, 0, 50, 40]]
+    assert not chosen.found[0]
 
 
 def test_mtcnn_finds_the_faces_of_real_chips(shared_data):
-    samples = utkface.read(shared_data)[0][::700]
+    samples = utkface.read(shared_data)[0][::1500]
 
-    boxes, there = choose_faces([(200, 200)] * len(samples), detect_faces(samples, workers=1))
+    chosen = choose_faces([(200, 200)] * len(samples), detect_faces(samples, workers=1))
 
-    assert there.mean() >= 0.9
-    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) / 200
+    assert chosen.found.mean() >= 0.9
+    sides = (chosen.boxes[:, 2:] - chosen.boxes[:, :2]).max(axis=1) / 200
     assert 1.1 < np.median(sides) < 1.45
 
 

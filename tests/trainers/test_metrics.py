@@ -18,6 +18,9 @@ def test_exact_ages_are_measured_in_years():
     assert metrics["gender_accuracy"]["value"] == 0.75
     assert metrics["age_mae_years"]["value"] == 3
     assert metrics["age_within_5_years"]["value"] == 0.75
+    assert metrics["by_age"]["50-59"] == {"faces": 1, "gender_accuracy": 1, "age_mae_years": 8, "age_bias_years": -8}
+    assert metrics["by_age"]["more than 70"]["gender_accuracy"] == 0
+    assert sum(group["faces"] for group in metrics["by_age"].values()) == 4
 
 
 def test_brackets_are_measured_by_how_many_are_met():

@@ -73,12 +73,13 @@ def evaluate(
 def _classify(classifier: AgeGenderClassifier, samples: Sequence[Sample], workers: int) -> list[Detections]:
     """Return one classified face for each picture."""
     frames = [as_frame(decode(sample.data)) for sample in samples]
-    boxes, _ = choose_faces([(frame.width, frame.height) for frame in frames], detect_faces(samples, workers=workers))
-    results: list[Detections] = []
-    for i in range(0, len(frames), _BATCH):
-        some = slice(i, i + _BATCH)
-        results += classifier.classify(frames[some], [Detections(boxes=box[np.newaxis]) for box in boxes[some]])
-    return results
+    chosen = choose_faces([(frame.width, frame.height) for frame in frames], detect_faces(samples, workers=workers))
+    faces = [
+        Detections(boxes=box[np.newaxis], attributes={"landmarks": landmarks[np.newaxis]})
+        for box, landmarks in zip(chosen.boxes, chosen.landmarks, strict=True)
+    ]
+    batches = [slice(i, i + _BATCH) for i in range(0, len(frames), _BATCH)]
+    return [result for some in batches for result in classifier.classify(frames[some], faces[some])]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How good a prediction is, with the uncertainty that a split of this size leaves."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ def score(values: NDArray[np.floating] | NDArray[np.bool_]) -> Score:
 
 def evaluate_predictions(
     age: NDArray[np.floating], female: NDArray[np.bool_], *, true_ages: NDArray[np.int64], true_female: NDArray[np.bool_]
-) -> dict[str, dict[str, float] | int]:
+) -> dict[str, Any]:
     """Return the metrics that the labels allow: of exact ages the errors in years, of brackets the share that is met.
 
     Args:
@@ -44,16 +45,33 @@ def evaluate_predictions(
         true_ages: (n, 2) youngest and oldest year that the label allows.
         true_female: (n,).
     """
-    scores = {"gender_accuracy": score(female == true_female)}
+    right = female == true_female
+    metrics: dict[str, Any] = {"faces": len(age), "gender_accuracy": score(right)}
     if (true_ages[:, 0] == true_ages[:, 1]).all():
-        error = np.abs(age - true_ages[:, 0])
-        scores["age_mae_years"] = score(error)
-        scores["age_within_5_years"] = score(error <= 5)
+        error = age - true_ages[:, 0]
+        metrics["age_mae_years"] = score(np.abs(error))
+        metrics["age_within_5_years"] = score(np.abs(error) <= 5)
+        metrics["by_age"] = _by_age(true_ages[:, 0], error, right)
     else:
         got, want = bracket_of(age), bracket_of(true_ages[:, 0])
-        scores["bracket_accuracy"] = score(got == want)
-        scores["bracket_within_one"] = score(np.abs(got - want) <= 1)
-    return {"faces": len(age), **{name: asdict(value) for name, value in scores.items()}}
+        metrics["bracket_accuracy"] = score(got == want)
+        metrics["bracket_within_one"] = score(np.abs(got - want) <= 1)
+    return {name: asdict(value) if isinstance(value, Score) else value for name, value in metrics.items()}
+
+
+def _by_age(ages: NDArray[np.int64], error: NDArray[np.floating], right: NDArray[np.bool_]) -> dict[str, dict[str, float]]:
+    """Return the metrics of each of FairFace's brackets that has faces, with the mean error: positive where taken for older."""
+    groups = {}
+    for place, name in enumerate(BRACKETS):
+        some = bracket_of(ages) == place
+        if some.any():
+            groups[name] = {
+                "faces": int(some.sum()),
+                "gender_accuracy": float(right[some].mean()),
+                "age_mae_years": float(np.abs(error[some]).mean()),
+                "age_bias_years": float(error[some].mean()),
+            }
+    return groups
 
 
 def bracket_of(age: NDArray[np.floating] | NDArray[np.int64]) -> NDArray[np.int64]:

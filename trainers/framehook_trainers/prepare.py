@@ -44,13 +44,12 @@ def prepare(data: Path, out: Path, *, workers: int, geometry: CropGeometry) -> N
         started = time.monotonic()
         clean, counts = dataset.read(data)
         sizes = [decode(sample.data).shape[1::-1] for sample in clean]
-        faces = detect_faces(clean, workers=workers, progress=_Progress(dataset.NAME, len(clean)))
-        chosen, there = choose_faces(sizes, faces)
-        counts["without a face"] = int((~there).sum())
+        faces = choose_faces(sizes, detect_faces(clean, workers=workers, progress=_Progress(dataset.NAME, len(clean))))
+        counts["without a face"] = int((~faces.found).sum())
         click.echo(f"{dataset.NAME}: {dict(counts)} in {time.monotonic() - started:.0f} s")
         samples += clean
-        boxes.append(chosen)
-        found.append(there)
+        boxes.append(faces.boxes)
+        found.append(faces.found)
         facts[dataset.NAME] = counts
     write_faces(out, samples, np.concatenate(boxes), np.concatenate(found), geometry=geometry, facts={"counts": facts})
     click.echo(f"{len(samples)} faces written to '{out}'")

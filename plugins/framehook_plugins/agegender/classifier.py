@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from framehook import Column, Detections, Frame, OptionError, did_you_mean
-from framehook_plugins.agegender.crop import cut
+from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, roll_of, squares
 from framehook_plugins.agegender.quality import view_quality
 from framehook_plugins.device import Device, resolve_device
 
 if TYPE_CHECKING:
-    from framehook_plugins.agegender.inference import Estimates, Estimator
+    from framehook_plugins.agegender.inference import Estimator
 
 BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "resnet18-utkface-fairface"
@@ -64,42 +64,32 @@ class AgeGenderClassifier:
 
     def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
         """Return the same detections with ages, genders and the quality of each view."""
-        header = self._estimator.header
-        crops = [
-            cut(frame.image, found.boxes, margin=header.crop_margin, shift=header.crop_shift, size=header.input_size)
-            for frame, found in zip(frames, detections, strict=True)
-            if len(found)
-        ]
-        estimates = self._estimator.estimate(np.concatenate(crops)) if crops else None
+        size = self._estimator.header.input_size
+        where = [self._squares(found) for found in detections]
+        crops = [cut(frame.image, some, size) for frame, some in zip(frames, where, strict=True) if len(some)]
+        if not crops:
+            return [_without_faces(found) for found in detections]
+        estimates = self._estimator.estimate(np.concatenate(crops))
         results, start = [], 0
-        for frame, found in zip(frames, detections, strict=True):
-            rows = slice(start, start + len(found))
-            results.append(self._with_estimates(frame, found, estimates, rows))
-            start = rows.stop
+        for frame, found, some in zip(frames, detections, where, strict=True):
+            female = estimates.female[start : start + len(found)]
+            results.append(
+                found.with_attributes(
+                    age=estimates.age[start : start + len(found)],
+                    age_std=estimates.age_std[start : start + len(found)],
+                    gender=_words(female),
+                    gender_score=np.maximum(female, 1 - female),
+                    quality=view_quality(found, some, width=frame.width, height=frame.height, input_size=size),
+                )
+            )
+            start += len(found)
         return results
 
-    def _with_estimates(self, frame: Frame, found: Detections, estimates: "Estimates | None", rows: slice) -> Detections:
-        if estimates is None or not len(found):
-            nothing = np.empty(0, np.float32)
-            return found.with_attributes(
-                age=nothing, age_std=nothing, gender=_words(nothing), gender_score=nothing, quality=nothing
-            )
-        female = estimates.female[rows]
-        quality = view_quality(
-            found,
-            width=frame.width,
-            height=frame.height,
-            margin=self._estimator.header.crop_margin,
-            shift=self._estimator.header.crop_shift,
-            input_size=self._estimator.header.input_size,
-        )
-        return found.with_attributes(
-            age=estimates.age[rows],
-            age_std=estimates.age_std[rows],
-            gender=_words(female),
-            gender_score=np.maximum(female, 1 - female),
-            quality=quality,
-        )
+    def _squares(self, found: Detections) -> Squares:
+        """Return what to cut: as in training, and turned upright where the detector's landmarks say how the face is tilted."""
+        header, landmarks = self._estimator.header, landmarks_of(found)
+        roll = None if landmarks is None else roll_of(landmarks)
+        return squares(found.boxes, margin=header.crop_margin, shift=header.crop_shift, roll=roll)
 
     @cached_property
     def _estimator(self) -> "Estimator":
@@ -127,6 +117,11 @@ def find_weights(name: str) -> Path:
     raise OptionError(
         f"weights '{name}' are neither a file nor bundled; bundled: default, {', '.join(bundled)}{did_you_mean(name, bundled)}"
     )
+
+
+def _without_faces(found: Detections) -> Detections:
+    nothing = np.empty(0, np.float32)
+    return found.with_attributes(age=nothing, age_std=nothing, gender=_words(nothing), gender_score=nothing, quality=nothing)
 
 
 def _words(female: NDArray[np.float32]) -> NDArray[np.str_]:

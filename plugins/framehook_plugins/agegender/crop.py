@@ -7,66 +7,93 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook import Image
+from framehook import Detections, Image
 
 Squares: TypeAlias = NDArray[np.float64]
-"""(n, 3) centre x, centre y and side, in pixels."""
+"""(n, 4) centre x, centre y and side in pixels, and by how much it is turned, in radians, clockwise as seen."""
+Angles: TypeAlias = NDArray[np.float64]
+"""(n,) radians."""
 
 _MOST_SHRINKING = 16  # bounds the memory that a box of absurd size can ask for
 
 
-def squares(boxes: NDArray[np.float32], *, margin: float, shift: float) -> Squares:
+def landmarks_of(detections: Detections) -> NDArray[np.floating] | None:
+    """Return the attribute `landmarks` if it is MTCNN's, (n, 5, 2) x, y: left eye, right eye, nose, corners of the mouth."""
+    landmarks = detections.attributes.get("landmarks")
+    return landmarks if landmarks is not None and landmarks.shape[1:] == (5, 2) else None
+
+
+def roll_of(landmarks: NDArray[np.floating]) -> Angles:
+    """Return by how much each face is tilted, (n,) radians, clockwise as seen; 0 where a landmark is missing (NaN).
+
+    It is the direction of the line between the eyes and of the one from the eyes to the mouth, a quarter turn back, together:
+    in profile the first is short and unsteady, in a view from above the second.
+
+    Args:
+        landmarks: (n, 5, 2) as `landmarks_of` gives them.
+    """
+    points = landmarks.astype(np.float64)
+    across = points[:, 1] - points[:, 0]
+    down = points[:, 3:5].mean(axis=1) - points[:, 0:2].mean(axis=1)
+    return np.asarray(np.nan_to_num(np.arctan2(across[:, 1] - down[:, 0], across[:, 0] + down[:, 1])))
+
+
+def squares(boxes: NDArray[np.float32], *, margin: float, shift: float, roll: Angles | None = None) -> Squares:
     """Return the square that is cut for each box.
 
     Args:
         boxes: (n, 4) x1, y1, x2, y2 in pixels.
         margin: the square's side is the box's longer side times (1 + margin).
-        shift: how far the square's centre lies below the box's, in units of the box's longer side.
+        shift: how far the square's centre lies below the box's, in units of the box's longer side; below as the face sees it.
+        roll: (n,) as `roll_of` gives it; the squares are turned by it. Upright where not given.
     """
     corners = np.nan_to_num(boxes.astype(np.float64))
+    angle = np.zeros(len(boxes)) if roll is None else roll
     longer = (corners[:, 2:4] - corners[:, 0:2]).max(axis=1, initial=0)
-    centre_x = (corners[:, 0] + corners[:, 2]) / 2
-    centre_y = (corners[:, 1] + corners[:, 3]) / 2 + shift * longer
-    return np.stack([centre_x, centre_y, np.maximum(longer * (1 + margin), 1)], axis=1)
+    centre_x = (corners[:, 0] + corners[:, 2]) / 2 - np.sin(angle) * shift * longer
+    centre_y = (corners[:, 1] + corners[:, 3]) / 2 + np.cos(angle) * shift * longer
+    return np.stack([centre_x, centre_y, np.maximum(longer * (1 + margin), 1), angle], axis=1)
 
 
-def cut(image: Image, boxes: NDArray[np.float32], *, margin: float, shift: float, size: int) -> NDArray[np.uint8]:
-    """Return what the network sees for each box, (n, size, size, 3) uint8 RGB.
+def cut(image: Image, squares: Squares, size: int) -> NDArray[np.uint8]:
+    """Return what the network sees of each square, (n, size, size, 3) uint8 RGB, upright.
 
     Corners are met to a fraction of a pixel, shrinking averages all pixels, and what lies beyond the picture repeats its edge.
-    A box without area is cut as one pixel.
 
     Args:
         image: (height, width, 3) RGB.
-        boxes: (n, 4) x1, y1, x2, y2 in pixels; they may reach beyond the picture.
-        margin: as for `squares`.
-        shift: as for `squares`.
+        squares: (n, 4); they may reach beyond the picture.
         size: pixels of the result's sides.
     """
-    crops = np.zeros((len(boxes), size, size, 3), np.uint8)
+    crops = np.zeros((len(squares), size, size, 3), np.uint8)
     if image.size:
-        for crop, (x, y, side) in zip(crops, squares(boxes, margin=margin, shift=shift).tolist(), strict=True):
-            crop[...] = _cut_square(image, x, y, side, size)
+        for crop, square in zip(crops, squares, strict=True):
+            crop[...] = _cut_square(image, square, size)
     return crops
 
 
-def inside(width: int, height: int, boxes: NDArray[np.float32], *, margin: float, shift: float) -> NDArray[np.float64]:
-    """Return the share of each box's square that lies inside a picture of this size, (n,) of 0 to 1."""
-    x, y, side = squares(boxes, margin=margin, shift=shift).T
-    across = np.minimum(x + side / 2, width) - np.maximum(x - side / 2, 0)
-    down = np.minimum(y + side / 2, height) - np.maximum(y - side / 2, 0)
-    return np.asarray(np.maximum(across, 0) * np.maximum(down, 0) / side**2)
+def share_inside(squares: Squares, *, width: int, height: int) -> NDArray[np.float64]:
+    """Return the share of each square that lies inside a picture of this size, (n,) of 0 to 1, in steps of 1/256."""
+    ticks = (np.arange(16) + 0.5) / 16 - 0.5
+    across, down = np.meshgrid(ticks, ticks)
+    x, y, side, angle = squares.T[:, :, None, None]  # (n, 1, 1) each
+    grid_x = x + side * (across * np.cos(angle) - down * np.sin(angle))  # (n, 16, 16)
+    grid_y = y + side * (across * np.sin(angle) + down * np.cos(angle))
+    inside = (grid_x >= 0) & (grid_x < width) & (grid_y >= 0) & (grid_y < height)
+    return np.asarray(inside.mean(axis=(1, 2)))
 
 
-def _cut_square(image: Image, x: float, y: float, side: float, size: int) -> Image:
+def _cut_square(image: Image, square: NDArray[np.float64], size: int) -> Image:
+    x, y, side, angle = square.tolist()
     # Bilinear sampling skips pixels once it shrinks: so sample at least as finely as the picture and average the rest away.
     fine = min(max(math.ceil(side / size), 1), _MOST_SHRINKING)
     step = side / (size * fine)
-    # Pixel i of the result has its centre at i + 1/2, and so has a pixel of the picture.
-    to_picture = np.array([[step, 0, x - side / 2 + step / 2 - 0.5], [0, step, y - side / 2 + step / 2 - 0.5]])
+    turn = step * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    # The middle of the result is the square's centre. A pixel's own centre lies half a pixel beyond its index.
+    offset = np.array([x, y]) - 0.5 - turn @ np.full(2, (size * fine - 1) / 2)
     sampled = cv2.warpAffine(
         image,
-        to_picture,
+        np.concatenate([turn, offset[:, None]], axis=1),
         (size * fine, size * fine),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,

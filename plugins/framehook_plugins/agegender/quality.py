@@ -6,35 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framehook import Detections
-from framehook_plugins.agegender.crop import inside, squares
+from framehook_plugins.agegender.crop import Squares, landmarks_of, share_inside
 
 Weights: TypeAlias = NDArray[np.float32]
 
 _LEAST = 0.01
 
 
-def view_quality(detections: Detections, *, width: int, height: int, margin: float, shift: float, input_size: int) -> Weights:
+def view_quality(detections: Detections, squares: Squares, *, width: int, height: int, input_size: int) -> Weights:
     """Return the weight of each view, (n,) of 0.01 to 1: the product of four doubts, each 1 for a perfect view.
 
     - The detector's score: a box that is half a guess is half a face.
     - The crop's side over the network's input, at most 1: an enlarged face shows no more than its own pixels.
     - The share of the crop inside the picture: beyond it there is only a repeated edge.
-    - Frontality, where the detector gives landmarks: the training faces look at the camera, and a face in profile is guessed at.
+    - Frontality, where the detector gives landmarks: most training faces look at the camera, one in profile is guessed at.
 
     None is 0, so a track of nothing but poor views still has an answer: theirs.
 
     Args:
-        detections: boxes, scores and, if there, the attribute `landmarks`, (n, 5, 2).
+        detections: scores and, if there, landmarks count.
+        squares: (n, 4) what is cut out.
         width: of the picture.
         height: of the picture.
-        margin: of the crop.
-        shift: of the crop.
         input_size: pixels of the network's input.
     """
-    side = squares(detections.boxes, margin=margin, shift=shift)[:, 2]
-    quality = detections.scores.clip(0, 1) * np.minimum(side / input_size, 1)
-    quality = quality * inside(width, height, detections.boxes, margin=margin, shift=shift)
-    landmarks = detections.attributes.get("landmarks")
+    quality = detections.scores.clip(0, 1) * np.minimum(squares[:, 2] / input_size, 1)
+    quality = quality * share_inside(squares, width=width, height=height)
+    landmarks = landmarks_of(detections)
     if landmarks is not None:
         quality = quality * frontality(landmarks)
     return np.asarray(np.nan_to_num(quality).clip(_LEAST, 1), dtype=np.float32)
@@ -44,7 +42,7 @@ def frontality(landmarks: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return 1 where the nose lies midway between the eyes, falling to 0 where it lies below or beyond one of them, (n,).
 
     Args:
-        landmarks: (n, 5, 2) x, y: left eye, right eye, nose, corners of the mouth.
+        landmarks: (n, 5, 2) as `landmarks_of` gives them.
     """
     left, right, nose = landmarks[:, 0], landmarks[:, 1], landmarks[:, 2]
     eyes = right - left

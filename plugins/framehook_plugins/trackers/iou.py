@@ -92,12 +92,11 @@ class IouTracker:
         fresh = _others(len(boxes), columns)
         self._follow(expected, rows, boxes[columns], scores[columns])
         self._begin(boxes[fresh], scores[fresh], labels[fresh])
-        owners = np.concatenate([rows, np.arange(len(expected), len(self._tracks))])  # each one's row of self._tracks ...
-        columns = np.concatenate([columns, fresh])  # ... and of the detections
-        self._confirm_ready(owners[np.argsort(columns)])
+        self._confirm_ready()
 
         ids = np.full(len(detections), NO_TRACK)
-        ids[usable[columns]] = self._tracks["id"][owners]
+        ids[usable[columns]] = self._tracks["id"][rows]
+        ids[usable[fresh]] = self._tracks["id"][len(expected) :]
         self._forget(frame)
         return detections.with_tracks(ids)
 
@@ -156,12 +155,12 @@ class IouTracker:
         new["state"] = motion.start(boxes)
         self._tracks = np.concatenate([self._tracks, new])
 
-    def _confirm_ready(self, rows: NDArray[np.int64]) -> None:
-        """Give ids to the candidates among these that have earned them, in this order."""
-        tracks = self._tracks[rows]
+    def _confirm_ready(self) -> None:
+        """Give ids to the candidates that have earned them."""
+        tracks = self._tracks
         ready = (tracks["sure"] >= self._confirm) | (self._now - tracks["since"] >= _STEADY_SECONDS)
-        chosen = rows[ready & (tracks["id"] == NO_TRACK)]
-        self._tracks["id"][chosen] = self._next_id + np.arange(len(chosen))
+        chosen = np.flatnonzero(ready & (tracks["id"] == NO_TRACK))
+        tracks["id"][chosen] = self._next_id + np.arange(len(chosen))
         self._next_id += len(chosen)
 
     def _forget(self, frame: Frame) -> None:

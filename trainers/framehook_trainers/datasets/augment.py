@@ -14,19 +14,21 @@ _MOST_MOVE = 0.08  # of the crop's side
 _SMALLEST_FACE = 18  # pixels of the crop's side before it is enlarged
 
 
-def augment(stored: Pixels, size: int, random: np.random.Generator) -> Pixels:
+def augment(stored: Pixels, size: int, random: np.random.Generator, *, spoiled: float = 0.5, hidden: float = 0.2) -> Pixels:
     """Return one random view, (size, size, 3).
 
     Args:
         stored: (side, side, 3) RGB; its middle `size` pixels are what inference would cut.
         size: pixels of the view's sides.
         random: drawn from.
+        spoiled: share of the views that are spoiled as video spoils faces.
+        hidden: share of the views with a covered piece.
     """
     view = _move(stored, size, random)
     view = _recolour(view, random)
-    if random.random() < 0.5:
+    if random.random() < spoiled:
         view = _spoil(view, random)
-    if random.random() < 0.2:
+    if random.random() < hidden:
         view = _hide(view, random)
     return view
 

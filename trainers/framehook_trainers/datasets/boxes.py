@@ -3,7 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -37,8 +37,28 @@ def as_frame(image: Image) -> Frame:
     return next(iter(ArraySource([image])))
 
 
-def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Boxes]:
-    """Return the boxes that MTCNN finds in each picture, (k, 4) each.
+class Found(NamedTuple):
+    """What MTCNN finds in one picture."""
+
+    boxes: Boxes
+    """(k, 4) x1, y1, x2, y2 in pixels."""
+    landmarks: NDArray[np.float32]
+    """(k, 5, 2) x, y in pixels."""
+
+
+class Chosen(NamedTuple):
+    """The face that the label speaks of, for each of n pictures."""
+
+    boxes: Boxes
+    """(n, 4)."""
+    landmarks: NDArray[np.float32]
+    """(n, 5, 2); NaN where no face was found."""
+    found: NDArray[np.bool_]
+    """(n,)."""
+
+
+def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Found]:
+    """Return what MTCNN finds in each picture.
 
     Args:
         samples: the pictures.
@@ -46,38 +66,37 @@ def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[
         progress: told how many pictures are done.
     """
     batches = [[sample.data for sample in samples[i : i + _BATCH]] for i in range(0, len(samples), _BATCH)]
-    found: list[Boxes] = []
-    for boxes in _map_over_processes(_detect_batch, batches, workers):
-        found += boxes
+    found: list[Found] = []
+    for some in _map_over_processes(_detect_batch, batches, workers):
+        found += some
         progress(len(found))
     return found
 
 
-def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Boxes]) -> tuple[Boxes, NDArray[np.bool_]]:
-    """Return the box of the face that each picture's label speaks of, (n, 4), and whether the detector found it, (n,).
-
-    It is the box that overlaps the set's median box best; where none does, the median box itself.
+def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Found]) -> Chosen:
+    """Return for each picture the face that overlaps the set's median box best; where none does, the median box itself.
 
     Args:
         sizes: width and height of each picture.
-        found: (k, 4) boxes of all faces in each picture.
+        found: all faces of each picture.
     """
     scale = np.array([[width, height, width, height] for width, height in sizes], np.float32).reshape(-1, 4)
-    single = [boxes[0] / side for boxes, side in zip(found, scale, strict=True) if len(boxes) == 1]
+    single = [faces.boxes[0] / side for faces, side in zip(found, scale, strict=True) if len(faces.boxes) == 1]
     usual = np.median(single, axis=0).astype(np.float32) if single else np.array([0, 0, 1, 1], np.float32)
-    chosen = usual * scale
+    boxes = usual * scale
+    landmarks = np.full((len(found), 5, 2), np.nan, np.float32)
     there = np.zeros(len(found), bool)
-    for i, boxes in enumerate(found):
-        overlap = geometry.iou(boxes, chosen[i : i + 1])[:, 0]
+    for i, faces in enumerate(found):
+        overlap = geometry.iou(faces.boxes, boxes[i : i + 1])[:, 0]
         if overlap.any():
-            chosen[i] = boxes[overlap.argmax()]
-            there[i] = True
-    return chosen, there
+            best = overlap.argmax()
+            boxes[i], landmarks[i], there[i] = faces.boxes[best], faces.landmarks[best], True
+    return Chosen(boxes, landmarks, there)
 
 
 def _map_over_processes(
-    work: Callable[[list[bytes]], list[Boxes]], batches: list[list[bytes]], workers: int
-) -> Iterator[list[Boxes]]:
+    work: Callable[[list[bytes]], list[Found]], batches: list[list[bytes]], workers: int
+) -> Iterator[list[Found]]:
     if workers == 1:
         yield from map(work, batches)
         return
@@ -96,5 +115,6 @@ def _detector() -> MtcnnDetector:
     return MtcnnDetector(min_face=_MIN_FACE, device="cpu")
 
 
-def _detect_batch(files: list[bytes]) -> list[Boxes]:
-    return [faces.boxes for faces in _detector().detect([as_frame(decode(data)) for data in files])]
+def _detect_batch(files: list[bytes]) -> list[Found]:
+    found = _detector().detect([as_frame(decode(data)) for data in files])
+    return [Found(faces.boxes, faces.attributes["landmarks"]) for faces in found]

@@ -11,7 +11,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from framehook import SourceNotFoundError, UsageError
-from framehook_plugins.agegender.crop import cut
+from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets import splits
 from framehook_trainers.datasets.boxes import Boxes, decode
 from framehook_trainers.datasets.samples import Sample
@@ -93,7 +93,8 @@ def write_faces(
     hashes = np.empty((len(samples), 256), bool)
     for i, sample in enumerate(samples):
         image = decode(sample.data)
-        crops[i] = cut(image, boxes[i : i + 1], margin=geometry.stored_margin, shift=geometry.shift, size=side)[0]
+        square = squares(boxes[i : i + 1], margin=geometry.stored_margin, shift=geometry.shift)
+        crops[i] = cut(image, square, side)[0]
         hashes[i] = splits.difference_hash(crops[i])
     crops.flush()
     groups = splits.group_by_content(hashes)

@@ -1,0 +1,668 @@
+import random
+import socket
+import struct
+import threading
+import wave
+from fractions import Fraction
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from av.video.reformatter import VideoReformatter
+
+from framehook import OutputError, SourceError, SourceNotFoundError, UsageError, VideoSource, VideoWriter, video
+from framehook.testing import frame_number, grey_image, grey_of, synthetic_video
+from framehook.video import ArrayPicture, codecs
+
+CLIPS = (
+    "classroom.gif",
+    "face-demographics-walking-and-pause.gif",
+    "facenet-multiface-1080p.mp4",
+    "humans_mot.mp4",
+    "nasa_13013.mp4",
+    "sign-again-480p.mkv",
+)
+COLOUR = (200, 60, 30)
+
+
+def encode(
+    path, *, codec="libx264", pix_fmt="yuv420p", frames=40, size=(96, 64), pts=None, time_base=Fraction(1, 25), b_frames=0, **more
+):
+    """Write what framehook itself does not write: other codecs, containers and pixels, B-frames, rotation, a second stream."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        stream.codec_context.time_base = time_base
+        stream.codec_context.gop_size = 10
+        stream.codec_context.max_b_frames = b_frames
+        sound = container.add_stream("aac", rate=8000) if more.get("sound") else None
+        if "rotation" in more:
+            stream.set_display_rotation(*more["rotation"])
+        for number in range(frames):
+            picture = more.get("picture", grey_image(*size, value=grey_of(number)))
+            frame = av.VideoFrame.from_ndarray(picture).reformat(format=pix_fmt)
+            frame.pts, frame.time_base = pts[number] if pts else number, time_base
+            container.mux(stream.encode(frame))
+        if sound is not None:
+            container.mux(sound.encode(silence()))
+            container.mux(sound.encode(None))
+        container.mux(stream.encode(None))
+    return path
+
+
+def silence():
+    samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+    samples.sample_rate = 8000
+    return samples
+
+
+def times(path):
+    """The presentation times of the best video stream, straight from libav."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        return [frame.pts * Fraction(frame.time_base) for frame in container.decode(stream)]
+
+
+def corners(image):
+    """Which of the colours red, green, blue and white lie top left, top right, bottom left and bottom right."""
+    names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
+    height, width = image.shape[:2]
+    spots = [image[y, x] for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    return [names[tuple((spot > 127).astype(int))] for spot in spots]
+
+
+@pytest.fixture
+def quarters():
+    """red green / blue white, wider than high."""
+    picture = np.zeros((32, 48, 3), np.uint8)
+    picture[:16, :24], picture[:16, 24:], picture[16:, :24], picture[16:, 24:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), 255
+    return picture
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_every_frame_of_a_clip_comes_with_the_time_that_its_container_gives(shared_videos, clip):
+    with VideoSource(shared_videos / clip, name="clip") as source:
+        frames = list(source)
+    assert [frame.pts * frame.time_base for frame in frames] == times(shared_videos / clip)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert frames[0].image.shape == (source.info.height, source.info.width, 3)
+    assert (source.damaged, source.warnings) == (0, ())
+
+
+def test_of_several_streams_the_best_video_is_read(shared_videos):
+    with VideoSource(shared_videos / "nasa_13013.mp4", name="nasa") as source:
+        assert (source.info.width, source.info.height, source.info.frames) == (480, 270, 390)
+
+
+def test_what_the_container_says_is_in_the_stream_info(tmp_path):
+    info = VideoSource(synthetic_video(tmp_path / "a.mp4", frames=10, width=66, height=48, rate=20), name="a").info
+    assert (info.name, info.width, info.height, info.rate, info.frames, info.live) == ("a", 66, 48, Fraction(20), 10, False)
+    assert info.duration_seconds == pytest.approx(0.5)
+
+
+def test_times_of_a_variable_frame_rate_are_exact(tmp_path):
+    ticks = [500, 541, 700, 2000, 2001, 3250]
+    with VideoSource(synthetic_video(tmp_path / "a.mp4", frames=6, rate=25, pts=ticks), name="a") as source:
+        assert [frame.pts * frame.time_base for frame in source] == [Fraction(time, 1000) for time in ticks]
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a.ts", {"b_frames": 2}),
+        ("a.avi", {"codec": "mpeg4"}),
+        ("a.webm", {"codec": "libvpx-vp9"}),
+        ("a.flv", {"b_frames": 2}),
+        ("ten-bit.mkv", {"codec": "ffv1", "pix_fmt": "yuv420p10le"}),
+        ("grey.mkv", {"codec": "ffv1", "pix_fmt": "gray"}),
+        ("full-chroma.mkv", {"pix_fmt": "yuv444p"}),
+        ("b-frames.mov", {"b_frames": 3}),
+        ("variable.mkv", {"pts": [40 * i + 13 * (i % 3) for i in range(40)], "time_base": Fraction(1, 1000)}),
+        ("palette.gif", {"codec": "gif", "pix_fmt": "gray"}),
+        ("with-sound.mp4", {"sound": True}),
+    ],
+)
+def test_a_start_in_the_middle_gives_the_same_frames_as_reading_from_the_beginning(tmp_path, name, how):
+    path = encode(tmp_path / name, **how)
+    with VideoSource(path, name="all") as source:
+        everything = [(frame.index, frame.seconds, frame_number(frame.image)) for frame in source]
+    assert [number for _, _, number in everything] == list(range(40))
+    for first in (1, 17, 39):
+        with VideoSource(path, name="part", start_seconds=everything[first][1]) as source:
+            assert [(frame.index, frame.seconds, frame_number(frame.image)) for frame in source] == everything[first:]
+            assert source.warnings == ()
+
+
+def test_a_span_begins_with_its_start_and_ends_before_its_end(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4", frames=50, rate=10)
+    with VideoSource(path, name="a", start_seconds=1.0, end_seconds=1.5) as source:
+        assert [frame.index for frame in source] == [10, 11, 12, 13, 14]
+
+
+def test_a_span_without_a_frame_is_an_error(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4")
+    with pytest.raises(SourceError, match="no frame in the span asked for; choose another start or end"):
+        VideoSource(path, name="a", start_seconds=100)
+
+
+def test_frames_without_a_time_follow_one_another_and_the_warnings_say_so(tmp_path):
+    with VideoSource(encode(tmp_path / "a.h264", frames=5), name="a") as source:
+        seconds = [frame.seconds for frame in source]
+    assert seconds == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert source.warnings == ("frames without a time, taken to start where the one before ends: 5",)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "seen", "size"),
+    [
+        ((0,), ["red", "green", "blue", "white"], (48, 32)),
+        ((90,), ["green", "white", "red", "blue"], (32, 48)),
+        ((180,), ["white", "blue", "green", "red"], (48, 32)),
+        ((270,), ["blue", "red", "white", "green"], (32, 48)),
+        ((0, True), ["green", "red", "white", "blue"], (48, 32)),
+        ((0, False, True), ["blue", "white", "red", "green"], (48, 32)),
+    ],
+    ids=["none", "90", "180", "270", "mirrored", "upside-down"],
+)
+def test_pictures_are_turned_upright(tmp_path, quarters, rotation, seen, size):
+    path = encode(tmp_path / "a.mp4", frames=1, size=(48, 32), picture=quarters, rotation=rotation)
+    with VideoSource(path, name="a") as source:
+        frame = next(iter(source))
+    assert (source.info.width, source.info.height) == size
+    assert corners(frame.image) == seen
+    assert corners(frame.resized(size[0] // 2, size[1] // 2)) == seen
+    assert frame.image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("tag", "seen"), [(1, ["red", "green", "blue", "white"]), (3, ["white", "blue", "green", "red"])])
+def test_a_photograph_is_turned_as_its_exif_tag_says(tmp_path, quarters, tag, seen):
+    encode(tmp_path / "plain.jpg", codec="mjpeg", pix_fmt="yuvj420p", frames=1, size=(48, 32), picture=quarters)
+    jpeg = (tmp_path / "plain.jpg").read_bytes()
+    exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x112, 3, 1, tag, 0, 0)
+    (tmp_path / "tagged.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    assert corners(next(iter(VideoSource(tmp_path / "tagged.jpg", name="a"))).image) == seen
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"), [("a.png", "png", "rgb24"), ("a.jpg", "mjpeg", "yuvj420p"), ("a.bmp", "bmp", "bgr24")]
+)
+def test_an_image_is_a_stream_of_one_frame_without_a_rate(tmp_path, quarters, name, codec, pix_fmt):
+    path = encode(tmp_path / name, codec=codec, pix_fmt=pix_fmt, frames=1, size=(48, 32), picture=quarters)
+    with VideoSource(path, name="a", start_seconds=5) as source:  # a picture has no time, and so no start
+        (frame,) = source
+    assert (source.info.frames, source.info.rate, source.info.duration_seconds, frame.pts) == (1, None, None, 0)
+    assert corners(frame.image) == ["red", "green", "blue", "white"]
+
+
+def test_large_pictures_in_rgb_keep_their_colours(tmp_path):
+    picture = np.full((720, 64, 3), COLOUR, np.uint8)
+    path = encode(tmp_path / "a.png", codec="png", pix_fmt="rgb24", frames=1, size=(64, 720), picture=picture)
+    assert np.array_equal(next(iter(VideoSource(path, name="a"))).image, picture)
+
+
+def test_a_stream_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path):
+    first = encode(tmp_path / "a.ts", frames=5, size=(96, 64)).read_bytes()
+    second = encode(tmp_path / "b.ts", frames=5, size=(160, 96), pts=range(10, 15)).read_bytes()
+    (tmp_path / "both.ts").write_bytes(first + second)
+    with VideoSource(tmp_path / "both.ts", name="a") as source:
+        frames = list(source)
+    assert {frame.image.shape for frame in frames} == {(64, 96, 3)}
+    assert [frame_number(frame.image) for frame in frames[-5:]] == [0, 1, 2, 3, 4]
+
+
+def test_transparent_pictures_and_palettes_become_rgb(tmp_path, quarters):
+    path = encode(tmp_path / "a.png", codec="png", pix_fmt="rgba", frames=1, size=(48, 32), picture=quarters)
+    assert corners(next(iter(VideoSource(path, name="a"))).image) == ["red", "green", "blue", "white"]
+
+
+@pytest.mark.parametrize(
+    ("height", "space", "full_range", "weights"),
+    [
+        (64, 1, False, (0.2126, 0.0722)),
+        (64, 6, False, (0.299, 0.114)),
+        (64, 6, True, (0.299, 0.114)),
+        (64, 2, False, (0.299, 0.114)),
+        (720, 2, False, (0.2126, 0.0722)),
+    ],
+    ids=["bt709", "bt601", "bt601 full range", "untagged small", "untagged HD"],
+)
+def test_colours_are_those_that_the_stream_says(tmp_path, height, space, full_range, weights):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, height, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = space, 2 if full_range else 1
+        frame = av.VideoFrame(64, height, "yuv420p")
+        frame.colorspace, frame.color_range, frame.pts = space, 2 if full_range else 1, 0
+        for plane, value in zip(frame.planes, yuv(*weights, full_range=full_range), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frame = next(iter(VideoSource(path, name="a")))
+    assert frame.image[5, 5].tolist() == pytest.approx(COLOUR, abs=3)
+    assert frame.resized(20, 20)[5, 5].tolist() == pytest.approx(COLOUR, abs=3)
+
+
+def yuv(red_weight, blue_weight, *, full_range):
+    """COLOUR as luma and chroma: ITU-T H.273, equations 31 to 33 and their quantisation."""
+    red, green, blue = (value / 255 for value in COLOUR)
+    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
+    chroma = (blue - luma) / (2 - 2 * blue_weight), (red - luma) / (2 - 2 * red_weight)
+    if full_range:
+        return [round(255 * luma), *(round(128 + 255 * value) for value in chroma)]
+    return [round(16 + 219 * luma), *(round(128 + 224 * value) for value in chroma)]
+
+
+def test_shrinking_averages_and_keeps_white_white(tmp_path):
+    stripes = np.zeros((48, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    path = encode(tmp_path / "a.mkv", codec="ffv1", pix_fmt="bgr0", frames=1, size=(64, 48), picture=stripes)
+    assert next(iter(VideoSource(path, name="a"))).resized(16, 12).astype(int) == pytest.approx(127.5, abs=3)
+    white = encode(tmp_path / "b.mp4", frames=1, size=(64, 48), picture=np.full((48, 64, 3), 255, np.uint8))
+    assert next(iter(VideoSource(white, name="b"))).resized(16, 12).min() == 255
+
+
+def test_no_pixel_is_converted_before_someone_asks(tmp_path, monkeypatch):
+    path = synthetic_video(tmp_path / "a.mp4")
+    conversions = []
+    convert = VideoReformatter.reformat
+    monkeypatch.setattr(video, "VideoReformatter", lambda: CountingConverter(conversions, convert))
+    frames = list(VideoSource(path, name="a"))
+    assert (len(frames), conversions) == (10, [])
+    assert frame_number(frames[3].image) == frame_number(frames[3].image) == 3
+    assert len(conversions) == 1
+
+
+class CountingConverter:
+    def __init__(self, conversions, convert):
+        self._conversions, self._convert, self._converter = conversions, convert, VideoReformatter()
+
+    def reformat(self, *args, **more):
+        self._conversions.append(args)
+        return self._convert(self._converter, *args, **more)
+
+
+# --- damage
+
+
+def damage(path, kind, *, start=2 / 3, length=1.0):
+    content = path.read_bytes()
+    first, last = int(len(content) * start), min(len(content), int(len(content) * (start + length)))
+    middle = {"noise": random.Random(1).randbytes(last - first), "zeros": bytes(last - first), "cut": b""}[kind]
+    damaged = path.with_name(f"{path.stem}-{kind}{path.suffix}")
+    damaged.write_bytes(content[:first] + middle + content[last:])
+    return damaged
+
+
+def index_first(source, target):
+    """Copy into an MP4 with its index at the front, so that damage at the end leaves it whole; or into what the suffix says."""
+    options = {"movflags": "faststart"} if target.suffix == ".mp4" else {}
+    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
+        video = old.streams.best("video")
+        stream = new.add_stream_from_template(video)
+        for packet in old.demux(video):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    return target
+
+
+def good_and_bad(path, original):
+    """How many frames are pixel for pixel those of the undamaged video, and how many are not; and the source."""
+    with VideoSource(original, name="good") as source:
+        good = {frame.pts: frame.image for frame in source}
+    same = []
+    with VideoSource(path, name="bad") as source:
+        same.extend(bool(np.array_equal(frame.image, good.get(frame.pts))) for frame in source)
+    return sum(same), len(same) - sum(same), source
+
+
+@pytest.mark.parametrize("kind", ["noise", "zeros", "cut"])
+@pytest.mark.parametrize(
+    ("clip", "suffix", "at_least"),
+    [
+        ("humans_mot.mp4", ".mp4", 13),
+        ("nasa_13013.mp4", ".mp4", 262),
+        ("nasa_13013.mp4", ".mkv", 265),
+        ("sign-bird-480p.mkv", ".mkv", 36),
+        ("classroom.gif", ".gif", 27),
+        ("face-demographics-walking.gif", ".gif", 24),
+    ],
+)
+def test_a_file_whose_last_third_is_damaged_yields_its_good_frames_and_says_what_is_missing(
+    shared_videos, tmp_path, clip, suffix, at_least, kind
+):
+    whole = shared_videos / clip if suffix == ".gif" else index_first(shared_videos / clip, tmp_path / f"whole{suffix}")
+    copy = tmp_path / f"copy{suffix}"
+    copy.write_bytes(whole.read_bytes())
+    good, bad, source = good_and_bad(damage(copy, kind), whole)
+    assert (good >= at_least, bad) == (True, 0)
+    assert source.warnings
+    assert all(" s" in warning for warning in source.warnings)
+
+
+def test_after_damage_in_the_middle_decoding_goes_on_and_doubtful_frames_are_counted(shared_videos, tmp_path):
+    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mp4")
+    good, bad, source = good_and_bad(damage(whole, "noise", start=0.4, length=0.01), whole)
+    skipped, smeared = source.warnings
+    assert skipped.startswith(f"{source.damaged} damaged packets or frames skipped between 5.7")
+    assert smeared.startswith(f"{bad} frames build on damaged ones")
+    assert good + bad + source.damaged == 390
+
+
+def test_a_gap_that_the_container_passes_over_in_silence_is_told(shared_videos, tmp_path):
+    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mkv")
+    good, bad, source = good_and_bad(damage(whole, "noise", start=0.4, length=0.02), whole)
+    assert (good, bad) == (323, 0)
+    assert source.warnings[-1] == "no frames in 1 gap between 5.84 s and 8.01 s"
+
+
+def test_damage_before_the_start_is_nobodys_business(shared_videos, tmp_path):
+    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mp4")
+    damaged = damage(whole, "noise", start=0.1, length=0.01)
+    with VideoSource(damaged, name="a", start_seconds=9.0) as source:
+        assert len(list(source)) == 120
+    assert source.warnings == ()
+
+
+# --- what cannot be read
+
+
+def test_a_missing_file_is_told_from_one_that_cannot_be_read(tmp_path):
+    with pytest.raises(SourceNotFoundError, match=r"no\.mp4 does not exist; give a video or image file"):
+        VideoSource(tmp_path / "no.mp4", name="a")
+
+
+def text(path):
+    path.write_text("not a video\n" * 50)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def folder(path):
+    path.mkdir()
+
+
+def noise(path):
+    path.write_bytes(random.Random(1).randbytes(5000))
+
+
+def without_index(path):
+    content = synthetic_video(path.with_name("whole.mp4")).read_bytes()
+    path.write_bytes(content[: content.rindex(b"moov") - 4])
+
+
+def only_sound(path):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        container.mux([*stream.encode(silence()), *stream.encode(None)])
+
+
+def only_sound_as_wav(path):
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+
+
+def no_frame(path):
+    with VideoWriter(path, width=16, height=16, time_base=Fraction(1, 25)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (text, "is a text file; give a video or image file"),
+        (empty, r"is empty \(0 bytes\); copy or record it again"),
+        (folder, "is a folder; give a video or image file"),
+        (noise, "is no video or image that libav can read"),
+        (without_index, r"is an MP4 file whose index \(moov\) is missing or damaged"),
+        (only_sound, "has no video in it, only audio"),
+        (only_sound_as_wav, "has no video in it, only audio"),
+        (no_frame, "has no frame in it"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line_that_says_what_it_is(tmp_path, make, message):
+    make(tmp_path / "clip.mp4")
+    with pytest.raises(SourceError, match=rf"clip\.mp4 {message}") as caught:
+        VideoSource(tmp_path / "clip.mp4", name="a")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_text_file_is_no_video_even_if_libav_would_draw_it(tmp_path):
+    text(tmp_path / "notes.txt")
+    with pytest.raises(SourceError, match=r"notes\.txt is a text file"):
+        VideoSource(tmp_path / "notes.txt", name="a")
+
+
+def test_a_file_may_have_a_name_that_looks_like_something_else(tmp_path):
+    path = synthetic_video(tmp_path / "whole.mp4").rename(tmp_path / "cam: 12:30 %03d [x].mp4")
+    assert len(list(VideoSource(path, name="a"))) == 10
+
+
+def test_a_server_that_does_not_answer_is_an_error_that_keeps_the_password_to_itself():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://user:secret@127.0.0.1:{server.getsockname()[1]}/cam.ts"
+        with pytest.raises(SourceError, match="cannot be opened: no answer in time; check that it can be reached") as caught:
+            VideoSource(address, name="a", live=True, timeout_seconds=0.2)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_live_stream_that_falls_silent_is_an_error_after_its_frames(tmp_path):
+    content = encode(tmp_path / "a.ts", frames=200).read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connections = []
+
+        def serve():
+            connections.append(server.accept()[0])
+            connections[0].sendall(content)
+
+        threading.Thread(target=serve).start()
+        source = VideoSource(f"tcp://127.0.0.1:{server.getsockname()[1]}", name="a", live=True, timeout_seconds=2)
+        numbers = []
+        with pytest.raises(SourceError, match="was interrupted: no answer in time; check the connection"):
+            numbers.extend(frame_number(frame.image) for frame in source)
+        source.close()
+        connections[0].close()
+    assert source.info.live
+    assert numbers[:40] == list(range(40))
+    assert len(numbers) >= 190
+
+
+def test_a_camera_is_live_and_its_time_begins_at_its_first_frame():
+    pattern = "testsrc=size=64x48:rate=25:duration=1,setpts=PTS+3600/TB"
+    with VideoSource(pattern, name="camera-0", live=True, device_format="lavfi") as source:
+        frames = list(source)
+    assert (source.info.live, source.info.duration_seconds, len(frames)) == (True, None, 25)
+    assert [frame.seconds for frame in frames] == pytest.approx([number / 25 for number in range(25)])
+
+
+def test_closing_from_another_thread_ends_the_loop(tmp_path):
+    source = VideoSource(synthetic_video(tmp_path / "a.mp4", frames=40), name="a")
+    frames = iter(source)
+    next(frames)
+    other = threading.Thread(target=source.close)
+    other.start()
+    other.join()
+    assert len(list(frames)) < 39
+    source.close()
+    assert source.warnings == ()
+
+
+def test_frames_outlive_their_source(tmp_path):
+    with VideoSource(synthetic_video(tmp_path / "a.mp4"), name="a") as source:
+        frames = list(source)
+    assert [frame_number(frame.image) for frame in frames] == list(range(10))
+
+
+def test_one_frame_may_be_converted_by_several_threads(tmp_path):
+    frame = next(iter(VideoSource(synthetic_video(tmp_path / "a.mp4", width=320, height=240), name="a")))
+    wanted = {size: frame.resized(*size) for size in ((100, 80), (160, 120), (320, 240))}
+    wrong = []
+
+    def convert():
+        for _ in range(20):
+            wrong.extend(size for size, image in wanted.items() if not np.array_equal(frame.resized(*size), image))
+
+    threads = [threading.Thread(target=convert) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_decoding_ahead_gives_the_same_frames(tmp_path):
+    path = encode(tmp_path / "a.mp4", b_frames=2)
+    assert [frame_number(frame.image) for frame in VideoSource(path, name="a", threads=4)] == list(range(40))
+
+
+# --- pictures that a program brings
+
+
+@pytest.mark.parametrize(
+    ("picture", "got"),
+    [
+        (np.zeros((4, 4), np.uint8), r"\(4, 4\) uint8"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\) uint8"),
+        (np.zeros((4, 4, 3), np.float32), r"\(4, 4, 3\) float32"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\) uint8"),
+        ([[0, 0, 0]], "list"),
+    ],
+    ids=["grey", "with alpha", "floats", "empty", "list"],
+)
+def test_a_picture_of_the_wrong_kind_is_refused(picture, got):
+    with pytest.raises(UsageError, match=rf"must be a \(height, width, 3\) uint8 array in RGB, got {got}"):
+        ArrayPicture(picture)
+
+
+def test_a_picture_can_be_scaled_and_stays_its_owners(quarters):
+    picture = ArrayPicture(quarters[:, ::-1])
+    picture.rgb().flags.writeable = False
+    assert quarters.flags.writeable
+    assert corners(picture.scaled(20, 10)) == ["green", "red", "white", "blue"]
+
+
+# --- writing
+
+
+@pytest.mark.parametrize(
+    ("time_base", "pts"),
+    [
+        (Fraction(1, 25), range(10)),
+        (Fraction(1, 12800), range(1280, 6400, 512)),
+        (Fraction(1, 1000), [33, 67, 100, 140, 1000, 1001, 1500, 2033, 2067]),
+        (Fraction(1001, 30000), range(100, 110)),
+        (Fraction(1, 90000), range(8589934592, 8589934592 + 30030, 3003)),
+        (Fraction(1, 1_000_000), [7, 40003, 80001, 1_000_000]),
+    ],
+    ids=["from 0", "from 0.1 s", "variable", "ntsc", "clock of a broadcast", "microseconds"],
+)
+def test_a_written_video_has_the_times_that_it_was_given(tmp_path, time_base, pts):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=time_base) as writer:
+        for number, time in enumerate(pts):
+            writer.write(grey_image(64, 48, value=grey_of(number)), time)
+    with VideoSource(tmp_path / "a.mp4", name="a") as source:
+        frames = list(source)
+    assert [frame.pts * frame.time_base for frame in frames] == [time * time_base for time in pts]
+    assert [frame_number(frame.image) for frame in frames] == list(range(len(pts)))
+    assert source.warnings == ()
+
+
+def test_a_copy_of_a_real_clip_has_its_times(shared_videos, tmp_path):
+    clip = shared_videos / "face-demographics-walking-and-pause.gif"
+    with VideoSource(clip, name="a") as source:
+        info, frames = source.info, list(source)
+    with VideoWriter(
+        tmp_path / "a.mp4", width=info.width, height=info.height, time_base=frames[0].time_base, rate=info.rate
+    ) as copy:
+        for frame in frames:
+            copy.write(frame.image, frame.pts)
+    assert times(tmp_path / "a.mp4") == times(clip)
+
+
+def test_times_that_stand_still_or_go_back_move_on_by_a_tick(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 100)) as writer:
+        for number, time in enumerate([0, 4, 4, 2, 12]):
+            writer.write(grey_image(64, 48, value=grey_of(number)), time)
+    assert times(tmp_path / "a.mp4") == [Fraction(time, 100) for time in (0, 4, 5, 6, 12)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (17, 33)], ids=str)
+def test_sizes_that_h264_cannot_hold_are_padded_to_even_ones(tmp_path, size):
+    width, height = size
+    with VideoSource(synthetic_video(tmp_path / "a.mp4", frames=3, width=width, height=height), name="a") as source:
+        frames = list(source)
+    assert (source.info.width, source.info.height) == (width + width % 2, height + height % 2)
+    assert [frame_number(frame.image) for frame in frames] == [0, 1, 2]
+
+
+def test_colours_survive_writing_and_are_tagged_for_players(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer:
+        writer.write(np.full((48, 64, 3), COLOUR, np.uint8), 0)
+    assert next(iter(VideoSource(tmp_path / "a.mp4", name="a"))).image[20, 20].tolist() == pytest.approx(COLOUR, abs=3)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt, codec.colorspace, codec.color_range) == ("h264", "yuv420p", 1, 1)
+
+
+def test_what_was_written_can_be_played_if_the_program_dies(tmp_path):
+    writer = VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25), rate=Fraction(25))
+    for number in range(200):
+        writer.write(grey_image(64, 48, value=grey_of(number)), number + 50)
+    (tmp_path / "crashed.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    writer.close()
+    with VideoSource(tmp_path / "crashed.mp4", name="a") as source:
+        frames = list(source)
+    assert len(frames) >= 100
+    assert [frame.seconds for frame in frames] == pytest.approx([(50 + i) / 25 for i in range(len(frames))])
+
+
+def test_a_finished_video_is_an_ordinary_mp4_that_knows_its_length(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4", frames=60)
+    info = VideoSource(path, name="a").info
+    assert (info.frames, info.duration_seconds) == (60, pytest.approx(2.4))
+    writer = VideoWriter(path, width=2, height=2, time_base=Fraction(1, 25))
+    writer.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("place", ["nowhere/a.mp4", "file/a.mp4", "folder"])
+def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"cannot be written: .*; check the folder, its permissions and the disk"):
+        VideoWriter(tmp_path / place, width=64, height=48, time_base=Fraction(1, 25))
+
+
+def test_a_picture_of_another_size_than_the_video_is_refused(tmp_path):
+    with (
+        VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer,
+        pytest.raises(ValueError, match=r"must be \(48, 64, 3\) uint8, got \(48, 32, 3\) uint8"),
+    ):
+        writer.write(grey_image(32, 48), 0)
+
+
+def test_the_greys_of_synthetic_frames_lie_apart():
+    greys = sorted(grey_of(number) for number in range(47))
+    assert greys[:3] == [0, 5, 10]
+    assert all(after - before == 5 for before, after in pairwise(greys))
+
+
+def test_libav_reads_and_writes_what_we_need():
+    assert all(codecs().values())
+    assert codecs().keys() >= {"h264 decoder", "h264 encoder"}
+
+
+def test_libavs_messages_stay_off_the_terminal(tmp_path, capfd):
+    path = synthetic_video(tmp_path / "a.mp4", frames=60)
+    damaged = damage(path, "noise", start=0.2, length=0.3)
+    with VideoSource(damaged, name="a") as source:
+        assert len(list(source)) + source.damaged == 60
+    assert source.damaged
+    assert capfd.readouterr() == ("", "")
