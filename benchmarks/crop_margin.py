@@ -36,7 +36,7 @@ PEOPLE = {
 }
 """Who is to be seen in each clip, from left to right."""
 
-MARGINS = (-0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3)
+MARGINS = (-0.5, -0.4, -0.3, -0.2, -0.15, -0.1, 0.0, 0.1, 0.2, 0.3)
 SHIFTS = (-0.06, 0.0, 0.06, 0.12, 0.18, 0.24, 0.3)
 FRAMES_PER_CLIP = 40
 CHIPS = 400

@@ -6,11 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 
-def facts() -> dict[str, str | int]:
-    """Return the processor, the cores that this process may use, and the versions of what computes."""
+def facts() -> dict[str, str | int | float]:
+    """Return the processor, the cores that this process may use, how busy they are, and the versions of what computes.
+
+    With a load average above the number of cores, times are longer than on an idle machine.
+    """
     return {
         "cpu": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "load_average": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else -1.0,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         **{package: version(package) for package in ("framehook", "av", "numpy", "opencv-python-headless", "torch")},

@@ -106,6 +106,8 @@ class StreamState:
         self.tracker = stages.make_tracker() if stages.make_tracker else None
         self.aggregators = [TrackAggregator(classifier.columns) for classifier in stages.classifiers]
         self.analyzers = [make() for make in stages.make_analyzers]
+        self.last_seen = np.empty(0, np.int64)
+        """The tracks of the last frame that was really looked at."""
         self._frames = 0
         self._detect_every = stages.detect_every if self.tracker is not None else 1
         self._looks: dict[int, tuple[int, int]] = {}  # track -> how often it was looked at, and when last
@@ -205,12 +207,14 @@ class Analysis:
             if item.detect or isinstance(self._stages.detector, Refiner):
                 tracked = self._ask(tracker, "track", [item], partial(tracker.update, item.frame, item.detections))
                 item.detections = self._same_rows(tracker, tracked, item.detections)
+                item.state.last_seen = item.detections.tracks
 
     def _follow(self, tracker: Tracker, item: _Item) -> Detections:
         """Say where the known tracks are in a frame that is not detected on."""
         expected = self._ask(tracker, "track", [item], partial(tracker.predict, item.frame))
         if not isinstance(refiner := self._stages.detector, Refiner):
-            return expected
+            # A tracker also expects those it has lost from sight; nobody has seen them, so they are not reported.
+            return expected[np.isin(expected.tracks, item.state.last_seen)]
         found = self._ask(refiner, "refine", [item], lambda: refiner.refine([item.frame], [expected]))
         return self._one_each(refiner, found, [item])[0]
 

@@ -26,7 +26,7 @@ import numpy as np
 from av.buffer import Buffer
 from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
@@ -304,6 +304,9 @@ class VideoSource:
         except SourceError:
             container.close()
             raise
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all  # the demuxer passes over sound and subtitles
         ahead = self._threads > 1 and not self._live
         stream.codec_context.thread_count = self._threads if ahead else 1
         stream.codec_context.thread_type = "AUTO" if ahead else "SLICE"

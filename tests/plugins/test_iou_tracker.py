@@ -243,7 +243,7 @@ def test_everything_but_the_tracks_is_returned_as_it_came() -> None:
 
 def test_boxes_without_an_area_or_with_nan_belong_to_no_track_and_disturb_none() -> None:
     tracker = IouTracker()
-    broken = [[300, 300, 300, 360], [350, 350, 340, 360], [math.nan, 0, 10, 10], [0, 0, math.inf, 10]]
+    broken = [[300, 300, 300, 360], [350, 350, 340, 360], [math.nan, 0, 10, 10], [math.inf, 0, math.inf, 10]]
     seen = Detections(boxes=[*broken, [270, 270, 330, 330]])
     tracks = [tracker.update(at(i * 0.04), seen).tracks.tolist() for i in range(5)]
     assert tracks[-1] == [-1, -1, -1, -1, 1]

@@ -165,6 +165,16 @@ def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(detecto
         np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
 
 
+def test_more_candidates_than_fit_into_one_batch_of_crops_stay_with_their_pictures(
+    shared_videos: Path, detector: MtcnnDetector
+) -> None:
+    frames = list(frames_of(shared_videos / "classroom.gif", tuple(range(16))))
+    for one, frame in zip(detector.detect(frames), frames, strict=True):
+        (other,) = detector.detect([frame])
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
+        assert geometry.iou(one.boxes, other.boxes).diagonal().min() > 0.8  # of two equal candidates, either may stay
+
+
 @pytest.mark.parametrize(("min_face", "faces"), [(20, 4), (60, 0)])
 def test_faces_much_smaller_than_the_smallest_asked_for_are_left_out(shared_videos: Path, min_face: int, faces: int) -> None:
     (frame,) = frames_of(shared_videos / "classroom.gif", (0,))

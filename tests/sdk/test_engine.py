@@ -179,6 +179,15 @@ def test_detection_every_third_frame_follows_in_between():
     assert [len(result.detections) for result in results] == [1] * 10
 
 
+def test_what_was_lost_from_sight_is_not_reported_in_between():
+    class Remembering(OrderTracker):
+        def predict(self, frame):
+            return Detections(boxes=[[8, 8, 24, 24], [0, 0, 8, 8]], tracks=[1, 99])
+
+    results = list(pipeline(tracker=Remembering(), detect_every=2).run(images(4)))
+    assert [result.detections.tracks.tolist() for result in results] == [[1]] * 4
+
+
 def test_a_refiner_is_asked_in_between():
     class Refining(FixedDetector):
         def refine(self, frames, near):

@@ -1,8 +1,10 @@
+import gc
 import random
 import socket
 import struct
 import threading
 import wave
+import weakref
 from fractions import Fraction
 from itertools import pairwise
 
@@ -195,6 +197,20 @@ def test_an_image_is_a_stream_of_one_frame_without_a_rate(tmp_path, quarters, na
     assert corners(frame.image) == ["red", "green", "blue", "white"]
 
 
+def test_a_source_that_was_closed_leaves_nothing_to_the_garbage_collector(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        with VideoSource(path, name="a") as source:
+            last_seen = weakref.ref(source)
+            next(iter(source))
+        del source
+        assert last_seen() is None
+    finally:
+        gc.enable()
+
+
 def test_large_pictures_in_rgb_keep_their_colours(tmp_path):
     picture = np.full((720, 64, 3), COLOUR, np.uint8)
     path = encode(tmp_path / "a.png", codec="png", pix_fmt="rgb24", frames=1, size=(64, 720), picture=picture)
@@ -268,7 +284,9 @@ def test_no_pixel_is_converted_before_someone_asks(tmp_path, monkeypatch):
     conversions = []
     convert = VideoReformatter.reformat
     monkeypatch.setattr(video, "VideoReformatter", lambda: CountingConverter(conversions, convert))
-    frames = list(VideoSource(path, name="a"))
+    with VideoSource(path, name="a") as source:
+        conversions.clear()  # opening looks at a tiny copy of the first frame
+        frames = list(source)
     assert (len(frames), conversions) == (10, [])
     assert frame_number(frames[3].image) == frame_number(frames[3].image) == 3
     assert len(conversions) == 1

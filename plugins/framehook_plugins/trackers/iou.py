@@ -84,7 +84,8 @@ class IouTracker:
         """Return the same detections, in the same order, with their tracks."""
         self._keep_time(frame, detections)
         boxes = detections.boxes.astype(np.float64)
-        usable = np.flatnonzero(np.isfinite(boxes).all(axis=1) & (geometry.area(boxes) > 0))
+        finite = np.isfinite(boxes).all(axis=1, keepdims=True)
+        usable = np.flatnonzero(geometry.area(np.where(finite, boxes, 0)) > 0)
         boxes, scores, labels = boxes[usable], detections.scores[usable], detections.labels[usable]
 
         expected = _at(self._tracks, self._now)

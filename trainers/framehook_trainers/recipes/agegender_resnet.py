@@ -34,7 +34,7 @@ SETTINGS = "config.json"
 class Config:
     """Every setting of a run."""
 
-    epochs: int = 9
+    epochs: int = 13
     """Passes over the training faces."""
     batch: int = 128
     """Faces a step."""
