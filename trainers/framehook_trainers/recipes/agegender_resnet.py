@@ -34,7 +34,7 @@ SETTINGS = "config.json"
 class Config:
     """Every setting of a run."""
 
-    epochs: int = 13
+    epochs: int = 9
     """Passes over the training faces."""
     batch: int = 128
     """Faces a step."""
