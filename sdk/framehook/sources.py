@@ -223,7 +223,7 @@ class _Finder:
         else:
             beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
             raise SourceNotFoundError(
-                f"{path} does not exist{did_you_mean(path.name, beside)}; give a file, a folder or an address"
+                f"{path} does not exist; give a file, a folder or an address{did_you_mean(path.name, beside)}"
             )
 
     def _file(self, path: Path) -> _Found:
@@ -248,8 +248,8 @@ class _Finder:
             return _Found(name, lambda name: self._recorded(text, name=name))
         known = sorted(_LIVE_SCHEMES | _RECORDED_SCHEMES)
         raise SourceNotFoundError(
-            f"nothing opens addresses that begin with {scheme}://{did_you_mean(scheme, known)}; "
-            f"there are {', '.join(known)}, and what source plugins add"
+            f"nothing opens addresses that begin with {scheme}://; there are {', '.join(known)}, and what source plugins "
+            f"add{did_you_mean(scheme, known)}"
         )
 
     def _camera(self, number: int) -> _Found:
