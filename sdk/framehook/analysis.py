@@ -49,7 +49,7 @@ class Counters:
         """Take in the detections of one processed frame."""
         self.processed += 1
         self.detections += len(detections)
-        # Trackers count upwards, so the number of ids above the highest one seen is the number of new tracks.
+        # Ids rise (contracts.Tracker), so the number of ids above the highest one seen is the number of new tracks.
         new = np.unique(detections.tracks[detections.tracks > self.highest_track])
         self.tracks += len(new)
         self.highest_track = max(self.highest_track, *new.tolist()) if len(new) else self.highest_track

@@ -83,7 +83,10 @@ class Refiner(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Gives the same id to the same thing from frame to frame. Each stream has its own."""
+    """Gives the same id to the same thing from frame to frame. Each stream has its own.
+
+    Ids are positive and rise: a new track's id is higher than that of every track before it, so none is used twice.
+    """
 
     def update(self, frame: Frame, detections: Detections) -> Detections:
         """Return the same detections, in the same order, with their tracks."""

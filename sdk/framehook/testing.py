@@ -204,6 +204,18 @@ class TrackerConformance:
             tracked = tracker.update(make_frame(grey_image(96, 96), index=i, seconds=i / 25), Detections(boxes=boxes))
         assert len(set(tracked.tracks.tolist()) - {NO_TRACK}) == 2
 
+    def test_ids_rise(self) -> None:
+        """What comes later has a higher id than all before it, and an id of something that left does not come back."""
+        tracker = self.make()
+        first, then = ([10, 10, 30, 30], [60, 60, 80, 80])
+        seen = []
+        for start, box in ((0.0, first), (60.0, then)):
+            for i in range(10):
+                frame = make_frame(grey_image(96, 96), index=i, seconds=start + i / 25)
+                tracked = tracker.update(frame, Detections(boxes=np.array([box], np.float32)))
+            seen.append(int(tracked.tracks[0]))
+        assert 0 < seen[0] < seen[1]
+
     def test_prediction_changes_nothing(self) -> None:
         """Asking twice gives the same answer, before the first frame too."""
         tracker = self.make()

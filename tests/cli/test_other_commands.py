@@ -6,17 +6,36 @@ import pytest
 from framehook_cli.main import run
 
 
-def test_the_demo_follows_one_old_face_and_writes_a_picture_to_look_at(tmp_path, capsys):
-    assert run(["demo", "--out", str(tmp_path / "demo")]) == 0
-    folder = tmp_path / "demo" / "grace-hopper"
-    names = {"annotated.mp4", "annotated.png", "detections.csv", "detections.jsonl", "summary.json", "tracks.csv"}
-    assert {path.name for path in folder.iterdir()} == names
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory):
+    """What the demo wrote, once for the tests that look at it."""
+    out = tmp_path_factory.mktemp("demo")
+    assert run(["demo", "--out", str(out)]) == 0
+    return out / "grace-hopper"
+
+
+def only_track(folder):
     with (folder / "tracks.csv").open(newline="") as file:
         [track] = csv.DictReader(file)
+    return track
+
+
+def test_the_demo_follows_one_old_face_and_writes_a_picture_to_look_at(demo_folder):
+    names = {"annotated.mp4", "annotated.png", "detections.csv", "detections.jsonl", "summary.json", "tracks.csv"}
+    assert {path.name for path in demo_folder.iterdir()} == names
+    track = only_track(demo_folder)
     assert 60 < float(track["age"]) < 95
-    assert track["gender"] in ("female", "male")
     assert 40 <= int(track["frames"]) <= 100
-    assert "look at:" in capsys.readouterr().out
+
+
+@pytest.mark.xfail(reason="the bundled weights take this woman for a man, as the README and their model card say", strict=True)
+def test_the_demo_sees_a_woman(demo_folder):
+    assert only_track(demo_folder)["gender"] == "female"
+
+
+def test_the_demo_says_where_to_look(tmp_path, capsys):
+    assert run(["demo", "--out", str(tmp_path)]) == 0
+    assert f"look at: {tmp_path / 'grace-hopper' / 'annotated.png'}" in capsys.readouterr().out
 
 
 def test_plugins_are_listed_with_what_they_do(capsys):
