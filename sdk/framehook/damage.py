@@ -92,6 +92,8 @@ def why_unreadable(path: Path, reason: str) -> str:
         return f"{path} is an MP4 file whose index (moov) is missing or damaged, as when a recording is cut short; copy it again"
     if b"\0" not in head and head.isascii():
         return f"{path} is a text file; give a video or image file"
+    if reason == "End of file":
+        return f"{path} ends before its first frame; copy or record it again"
     return f"{path} is no video or image that libav can read: {reason}; give a video or image file"
 
 

@@ -168,8 +168,8 @@ def test_poor_views_weigh_less(weights):
     views = {
         "good": faces([10, 10, 60, 60], landmarks=frontal),
         "in profile": faces([10, 10, 60, 60], landmarks=profile),
-        "tiny": faces([30, 30, 38, 38], landmarks=frontal),
-        "half outside": faces([95, 10, 145, 60], landmarks=frontal),
+        "tiny": faces([30, 30, 38, 38], landmarks=(frontal - 40) / 6 + 34),
+        "half outside": faces([90, 10, 140, 60], landmarks=frontal + np.float32([80, 0])),
         "doubtful": Detections(boxes=[[10, 10, 60, 60]], scores=[0.3], attributes={"landmarks": frontal}),
     }
 

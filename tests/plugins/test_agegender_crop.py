@@ -2,8 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from framehook import Detections
+from framehook import Detections, VideoSource
 from framehook_plugins.agegender.crop import cut, landmarks_of, roll_of, share_inside, squares
+from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 
 def ramp(width, height):
@@ -18,9 +19,11 @@ def boxes(*rows):
     return np.array(rows, np.float32).reshape(-1, 4)
 
 
-def whole(*rows, roll=None):
+def whole(*rows, roll=0.0):
     """The squares about square boxes themselves."""
-    return squares(boxes(*rows), margin=0, shift=0, roll=roll)
+    found = squares(boxes(*rows), margin=0, shift=0)
+    found[:, 3] = roll
+    return found
 
 
 UPRIGHT = np.array([[-10, -10], [10, -10], [0, 0], [-7, 12], [7, 12]], np.float32)
@@ -140,15 +143,43 @@ def test_a_tilted_face_is_cut_as_the_upright_one():
     angle = np.radians(30)
     turn = cv2.getRotationMatrix2D((99.5, 99.5), -30, 1)  # OpenCV counts angles the other way round
     tilted = cv2.warpAffine(pattern, turn, (200, 200))
+    face = UPRIGHT + 100  # a pixel's own centre lies half a pixel beyond its index
     box = boxes([70, 70, 130, 130])
 
-    upright = cut(pattern, squares(box, margin=-0.2, shift=0.12), 48)
-    straightened = cut(tilted, squares(box, margin=-0.2, shift=0.12, roll=np.array([angle])), 48)
+    upright = cut(pattern, squares(box, face[None], margin=-0.2, shift=0.12), 48)
+    straightened = cut(tilted, squares(box, turned(UPRIGHT, angle)[None] + 100, margin=-0.2, shift=0.12), 48)
 
     assert np.abs(upright.astype(int) - straightened).mean() < 2
 
 
+def test_a_face_is_cut_where_its_landmarks_are_though_its_box_reaches_behind_the_head():
+    face = (UPRIGHT + 100)[None]
+
+    before, after = (squares(boxes(box), face, margin=0.1, shift=0.2) for box in ([60, 60, 140, 140], [60, 60, 190, 140]))
+
+    np.testing.assert_array_equal(before, after)
+    assert before[0, 0] == pytest.approx(UPRIGHT[:, 0].mean() + 100)
+
+
+def test_a_frontal_face_is_cut_alike_with_landmarks_and_without(shared_videos):
+    frame = next(iter(VideoSource(shared_videos / "sign-again-480p.mkv", name="sign")))
+    (found,) = MtcnnDetector().detect([frame])
+    by_box = squares(found.boxes, margin=0, shift=0)
+
+    by_landmarks = squares(found.boxes, landmarks_of(found), margin=0, shift=0)
+
+    np.testing.assert_allclose(by_landmarks[:, :3], by_box[:, :3], atol=0.1 * by_box[0, 2])
+
+
+def test_a_face_with_a_missing_landmark_is_cut_about_its_box():
+    face = (UPRIGHT + 100)[None]
+    face[0, 2] = np.nan
+    box = boxes([60, 50, 140, 140])
+
+    np.testing.assert_array_equal(squares(box, face, margin=0, shift=0.1), squares(box, margin=0, shift=0.1))
+
+
 def test_a_turned_square_reaches_further():
-    corner = whole([0, 0, 20, 20], roll=np.array([np.pi / 4]))
+    corner = whole([0, 0, 20, 20], roll=np.pi / 4)
 
     assert share_inside(corner, width=100, height=100)[0] < 1

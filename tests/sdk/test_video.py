@@ -432,6 +432,12 @@ def no_frame(path):
         pass
 
 
+def no_frame_as_matroska(path):
+    with av.open(str(path), "w", format="matroska") as container:
+        container.add_stream("mpeg4", rate=25)
+        container.start_encoding()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -443,6 +449,7 @@ def no_frame(path):
         (only_sound, "has no video in it, only audio"),
         (only_sound_as_wav, "has no video in it, only audio"),
         (no_frame, "has no frame in it"),
+        (no_frame_as_matroska, "ends before its first frame"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line_that_says_what_it_is(tmp_path, make, message):

@@ -6,11 +6,16 @@ from framehook import SourceNotFoundError, UsageError
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets import utkface
 from framehook_trainers.datasets.augment import augment
-from framehook_trainers.datasets.boxes import Found, choose_faces, decode, detect_faces
+from framehook_trainers.datasets.boxes import Chosen, Found, choose_faces, decode, detect_faces
 from framehook_trainers.datasets.faces import CropGeometry, read_faces, write_faces
 from framehook_trainers.datasets.samples import Sample
 
 BOXES = np.array([[30, 10, 150, 160], [-20, -30, 130, 110], [60.5, 40.2, 190.1, 195.7]], np.float32)
+LANDMARKS = np.array(
+    [[[70, 70], [120, 75], [95, 100], [72, 125], [112, 130]], [[40, 45]] * 5, [[np.nan, np.nan]] * 5], np.float32
+)
+LANDMARKS[1] += LANDMARKS[0] / 2
+FACES = Chosen(BOXES, LANDMARKS, np.array([True, True, False]))
 
 
 @pytest.fixture
@@ -27,7 +32,7 @@ def samples():
 
 @pytest.fixture
 def folder(tmp_path, samples):
-    write_faces(tmp_path, samples, BOXES, np.array([True, True, False]), geometry=CropGeometry(), facts={})
+    write_faces(tmp_path, samples, FACES, geometry=CropGeometry(), facts={})
     return tmp_path
 
 
@@ -36,7 +41,7 @@ def test_the_middle_of_a_stored_crop_is_what_inference_cuts(folder, samples):
     geometry = faces.geometry
 
     for i, middle in enumerate(faces.centres(np.arange(3))):
-        square = squares(BOXES[i : i + 1], margin=geometry.margin, shift=geometry.shift)
+        square = squares(BOXES[i : i + 1], LANDMARKS[i : i + 1], margin=geometry.margin, shift=geometry.shift)
         inference = cut(decode(samples[i].data), square, geometry.size)[0]
         assert middle.shape == inference.shape
         difference = np.abs(middle.astype(int) - inference)
@@ -116,20 +121,24 @@ def test_mtcnn_finds_the_faces_of_real_chips(shared_data):
 def test_a_view_is_the_same_for_the_same_seed_only(folder):
     stored = read_faces(folder).crops[0]
 
-    first, again, other = (augment(stored, 112, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment(stored, np.random.default_rng(seed), covers=112, size=112) for seed in (1, 1, 2))
 
     assert first.shape == (112, 112, 3)
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_views_show_the_face_where_it_is_on_average():
+@pytest.mark.parametrize("size", [112, 80])
+def test_views_show_the_face_where_and_as_large_as_it_is_on_average(size):
     stored = np.zeros((128, 128, 3), np.uint8)
     cv2.circle(stored, (64, 64), 20, (255, 255, 255), -1)
 
-    mean = np.mean([augment(stored, 112, np.random.default_rng(seed)) for seed in range(150)], axis=(0, 3))
+    views = [augment(stored, np.random.default_rng(seed), covers=112, size=size, hidden=0) for seed in range(150)]
+    mean = np.mean(views, axis=(0, 3))
 
     rows, columns = np.indices(mean.shape)
     weight = mean - mean[0, 0]
-    assert (rows * weight).sum() / weight.sum() == pytest.approx(55.5, abs=2)
-    assert (columns * weight).sum() / weight.sum() == pytest.approx(55.5, abs=2)
+    middle = (size - 1) / 2
+    assert (rows * weight).sum() / weight.sum() == pytest.approx(middle, abs=2)
+    assert (columns * weight).sum() / weight.sum() == pytest.approx(middle, abs=2)
+    assert 2 * np.sqrt((weight > weight.max() / 2).sum() / np.pi) == pytest.approx(41 * size / 112, rel=0.1)

@@ -5,11 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 import click
-import numpy as np
 
 from framehook import FramehookError
 from framehook_trainers.datasets import fairface, utkface
-from framehook_trainers.datasets.boxes import choose_faces, decode, detect_faces
+from framehook_trainers.datasets.boxes import Chosen, choose_faces, decode, detect_faces
 from framehook_trainers.datasets.faces import CropGeometry, write_faces
 
 _DEFAULT = CropGeometry()
@@ -19,8 +18,8 @@ _DEFAULT = CropGeometry()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the sets' tar shards.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write the faces to.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that look for faces.")
-@click.option("--margin", type=float, default=_DEFAULT.margin, show_default=True, help="Of the crop around a box.")
-@click.option("--shift", type=float, default=_DEFAULT.shift, show_default=True, help="Of the crop below a box.")
+@click.option("--margin", type=float, default=_DEFAULT.margin, show_default=True, help="Of the crop around a face.")
+@click.option("--shift", type=float, default=_DEFAULT.shift, show_default=True, help="Of the crop below a face.")
 def main(data: Path, out: Path, workers: int, margin: float, shift: float) -> None:
     """Clean UTKFace and FairFace, find the face of each picture with MTCNN, cut it out, and split by content."""
     try:
@@ -38,7 +37,7 @@ def prepare(data: Path, out: Path, *, workers: int, geometry: CropGeometry) -> N
         workers: processes that look for faces.
         geometry: what to cut around a box.
     """
-    samples, boxes, found = [], [], []
+    samples, chosen = [], []
     facts: dict[str, Counter[str]] = {}
     for dataset in (utkface, fairface):
         started = time.monotonic()
@@ -48,10 +47,9 @@ def prepare(data: Path, out: Path, *, workers: int, geometry: CropGeometry) -> N
         counts["without a face"] = int((~faces.found).sum())
         click.echo(f"{dataset.NAME}: {dict(counts)} in {time.monotonic() - started:.0f} s")
         samples += clean
-        boxes.append(faces.boxes)
-        found.append(faces.found)
+        chosen.append(faces)
         facts[dataset.NAME] = counts
-    write_faces(out, samples, np.concatenate(boxes), np.concatenate(found), geometry=geometry, facts={"counts": facts})
+    write_faces(out, samples, Chosen.concatenate(chosen), geometry=geometry, facts={"counts": facts})
     click.echo(f"{len(samples)} faces written to '{out}'")
 
 

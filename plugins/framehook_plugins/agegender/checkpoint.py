@@ -34,7 +34,7 @@ class Header(BaseModel):
     """The meaning of these fields."""
     architecture: Literal["resnet18"]
     """The network's layout."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=2)
     """Channels of its first stage."""
     input_size: int = Field(ge=16)
     """Pixels of the input's sides."""
@@ -45,7 +45,7 @@ class Header(BaseModel):
     std: Triple
     """Of each channel, in units of 0 to 1: the input is divided by it."""
     crop_margin: float = Field(gt=-1)
-    """The crop's side is the box's longer side times (1 + crop_margin); the box is MTCNN's."""
+    """The crop's side is the box's longer side times (1 + crop_margin); the box is MTCNN's, or what its landmarks imply."""
     crop_shift: float
     """How far the crop's centre lies below the box's, in units of the box's longer side."""
     output_ages: Years

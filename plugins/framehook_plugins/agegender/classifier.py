@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from framehook import Column, Detections, Frame, OptionError, did_you_mean
-from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, roll_of, squares
+from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, squares
 from framehook_plugins.agegender.quality import view_quality
 from framehook_plugins.device import Device, resolve_device
 
@@ -86,10 +86,9 @@ class AgeGenderClassifier:
         return results
 
     def _squares(self, found: Detections) -> Squares:
-        """Return what to cut: as in training, and turned upright where the detector's landmarks say how the face is tilted."""
-        header, landmarks = self._estimator.header, landmarks_of(found)
-        roll = None if landmarks is None else roll_of(landmarks)
-        return squares(found.boxes, margin=header.crop_margin, shift=header.crop_shift, roll=roll)
+        """Return what to cut: as in training."""
+        header = self._estimator.header
+        return squares(found.boxes, landmarks_of(found), margin=header.crop_margin, shift=header.crop_shift)
 
     @cached_property
     def _estimator(self) -> "Estimator":

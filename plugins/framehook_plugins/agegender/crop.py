@@ -14,6 +14,10 @@ Squares: TypeAlias = NDArray[np.float64]
 Angles: TypeAlias = NDArray[np.float64]
 """(n,) radians."""
 
+# Where MTCNN's box lies about its landmarks in an upright face that looks at the camera: medians over the pictures of UTKFace and
+# FairFace, in units of the landmarks' root mean square distance from their mean.
+_BOX_SIDE = 4.47
+_BOX_ABOVE = 0.33
 _MOST_SHRINKING = 16  # bounds the memory that a box of absurd size can ask for
 
 
@@ -38,21 +42,33 @@ def roll_of(landmarks: NDArray[np.floating]) -> Angles:
     return np.asarray(np.nan_to_num(np.arctan2(across[:, 1] - down[:, 0], across[:, 0] + down[:, 1])))
 
 
-def squares(boxes: NDArray[np.float32], *, margin: float, shift: float, roll: Angles | None = None) -> Squares:
-    """Return the square that is cut for each box.
+def squares(boxes: NDArray[np.float32], landmarks: NDArray[np.floating] | None = None, *, margin: float, shift: float) -> Squares:
+    """Return the square that is cut for each face.
+
+    A face with landmarks is cut where they say that it is: the box of a turned head reaches behind it, and a box never tilts.
+    The square is then upright to the face, and placed about the box that MTCNN would draw, were the face turned to the camera.
 
     Args:
         boxes: (n, 4) x1, y1, x2, y2 in pixels.
+        landmarks: (n, 5, 2) as `landmarks_of` gives them; a face with a missing one (NaN) is cut about its box, untilted.
         margin: the square's side is the box's longer side times (1 + margin).
         shift: how far the square's centre lies below the box's, in units of the box's longer side; below as the face sees it.
-        roll: (n,) as `roll_of` gives it; the squares are turned by it. Upright where not given.
     """
     corners = np.nan_to_num(boxes.astype(np.float64))
-    angle = np.zeros(len(boxes)) if roll is None else roll
     longer = (corners[:, 2:4] - corners[:, 0:2]).max(axis=1, initial=0)
-    centre_x = (corners[:, 0] + corners[:, 2]) / 2 - np.sin(angle) * shift * longer
-    centre_y = (corners[:, 1] + corners[:, 3]) / 2 + np.cos(angle) * shift * longer
-    return np.stack([centre_x, centre_y, np.maximum(longer * (1 + margin), 1), angle], axis=1)
+    centre = (corners[:, 0:2] + corners[:, 2:4]) / 2
+    angle = np.zeros(len(boxes))
+    if landmarks is not None:
+        points = landmarks.astype(np.float64)
+        middle = points.mean(axis=1)  # (n, 2)
+        radius = np.sqrt(((points - middle[:, None]) ** 2).sum(axis=2).mean(axis=1))
+        angle = roll_of(landmarks)
+        above = _BOX_ABOVE * radius[:, None] * np.stack([np.sin(angle), -np.cos(angle)], axis=1)
+        there = np.isfinite(radius)
+        centre = np.where(there[:, None], middle + above, centre)
+        longer = np.where(there, _BOX_SIDE * radius, longer)
+    below = shift * longer[:, None] * np.stack([-np.sin(angle), np.cos(angle)], axis=1)
+    return np.column_stack([centre + below, np.maximum(longer * (1 + margin), 1), angle])
 
 
 def cut(image: Image, squares: Squares, size: int) -> NDArray[np.uint8]:

@@ -8,23 +8,26 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-_MOST_ROTATION = math.radians(20)
-_SCALES = (0.85, 1.2)
-_MOST_MOVE = 0.08  # of the crop's side
+_MOST_ROTATION = math.radians(15)
+_SCALES = (0.87, 1.17)
+_MOST_MOVE = 0.07  # of the crop's side
 _SMALLEST_FACE = 18  # pixels of the crop's side before it is enlarged
 
 
-def augment(stored: Pixels, size: int, random: np.random.Generator, *, spoiled: float = 0.5, hidden: float = 0.2) -> Pixels:
+def augment(
+    stored: Pixels, random: np.random.Generator, *, covers: int, size: int, spoiled: float = 0.5, hidden: float = 0.2
+) -> Pixels:
     """Return one random view, (size, size, 3).
 
     Args:
-        stored: (side, side, 3) RGB; its middle `size` pixels are what inference would cut.
-        size: pixels of the view's sides.
+        stored: (side, side, 3) RGB.
         random: drawn from.
+        covers: pixels of the stored crop's middle that inference would cut.
+        size: pixels of the view's sides.
         spoiled: share of the views that are spoiled as video spoils faces.
         hidden: share of the views with a covered piece.
     """
-    view = _move(stored, size, random)
+    view = _move(stored, random, covers=covers, size=size)
     view = _recolour(view, random)
     if random.random() < spoiled:
         view = _spoil(view, random)
@@ -33,10 +36,10 @@ def augment(stored: Pixels, size: int, random: np.random.Generator, *, spoiled: 
     return view
 
 
-def _move(stored: Pixels, size: int, random: np.random.Generator) -> Pixels:
+def _move(stored: Pixels, random: np.random.Generator, *, covers: int, size: int) -> Pixels:
     """Rotate, scale, shift and mirror."""
     angle = random.uniform(-1, 1) * _MOST_ROTATION
-    scale = math.exp(random.uniform(*np.log(_SCALES)))
+    scale = math.exp(random.uniform(*np.log(_SCALES))) * size / covers
     shift = random.uniform(-1, 1, 2) * _MOST_MOVE * size
     mirror = random.choice((-1, 1))
     # Of a pixel in the view: about the view's middle, turned and scaled, about the stored crop's middle.
@@ -49,8 +52,8 @@ def _move(stored: Pixels, size: int, random: np.random.Generator) -> Pixels:
 
 def _recolour(view: Pixels, random: np.random.Generator) -> Pixels:
     """Change brightness, contrast and white balance; now and then take the colour away."""
-    gain = random.uniform(0.65, 1.35) * random.uniform(0.92, 1.08, 3)  # (3,) of R, G, B
-    offset = random.uniform(-30, 30)
+    gain = random.uniform(0.75, 1.25) * random.uniform(0.92, 1.08, 3)  # (3,) of R, G, B
+    offset = random.uniform(-25, 25)
     levels = np.clip((np.arange(256)[:, None] - 128) * gain + 128 + offset, 0, 255).astype(np.uint8)  # (256, 3)
     view = _pixels(cv2.LUT(view, levels[None]))
     if random.random() < 0.1:

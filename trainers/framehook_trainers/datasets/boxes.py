@@ -56,6 +56,11 @@ class Chosen(NamedTuple):
     found: NDArray[np.bool_]
     """(n,)."""
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["Chosen"]) -> "Chosen":
+        """Return the faces of all parts, one after the other."""
+        return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
 
 def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Found]:
     """Return what MTCNN finds in each picture.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from framehook import SourceNotFoundError, UsageError
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets import splits
-from framehook_trainers.datasets.boxes import Boxes, decode
+from framehook_trainers.datasets.boxes import Chosen, decode
 from framehook_trainers.datasets.samples import Sample
 
 CROPS, TABLE, FACTS = "crops.npy", "faces.csv", "faces.json"
@@ -22,9 +22,9 @@ COLUMNS = ("dataset", "name", "split", "group", "age_low", "age_high", "female",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropGeometry:
-    """What is cut around a detector's box, and how much more is stored."""
+    """What is cut around a face, and how much more is stored; `framehook_plugins.agegender.crop.squares` says how."""
 
-    margin: float = -0.2
+    margin: float = -0.12
     """The crop's side is the box's longer side times (1 + margin)."""
     shift: float = 0.12
     """How far the crop's centre lies below the box's, in units of the box's longer side."""
@@ -71,8 +71,7 @@ class Faces:
 def write_faces(
     folder: Path,
     samples: Sequence[Sample],
-    boxes: Boxes,
-    found: NDArray[np.bool_],
+    chosen: Chosen,
     *,
     geometry: CropGeometry,
     facts: dict[str, object],
@@ -82,8 +81,7 @@ def write_faces(
     Args:
         folder: made where it is not there.
         samples: the pictures.
-        boxes: (n, 4) the face in each.
-        found: (n,) whether the detector found it.
+        chosen: the face in each.
         geometry: what to cut.
         facts: how the faces were made, for the record.
     """
@@ -93,7 +91,9 @@ def write_faces(
     hashes = np.empty((len(samples), 256), bool)
     for i, sample in enumerate(samples):
         image = decode(sample.data)
-        square = squares(boxes[i : i + 1], margin=geometry.stored_margin, shift=geometry.shift)
+        square = squares(
+            chosen.boxes[i : i + 1], chosen.landmarks[i : i + 1], margin=geometry.stored_margin, shift=geometry.shift
+        )
         crops[i] = cut(image, square, side)[0]
         hashes[i] = splits.difference_hash(crops[i])
     crops.flush()
@@ -104,8 +104,8 @@ def write_faces(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for i, sample in enumerate(samples):
-            labels = (sample.age_low, sample.age_high, int(sample.female), int(found[i]))
-            box = np.round(boxes[i].astype(float), 2).tolist()
+            labels = (sample.age_low, sample.age_high, int(sample.female), int(chosen.found[i]))
+            box = np.round(chosen.boxes[i].astype(float), 2).tolist()
             writer.writerow((sample.dataset, sample.name, split[i], int(groups[i]), *labels, *box))
     facts = {"margin": geometry.margin, "shift": geometry.shift, "size": geometry.size, "stored_size": side, **facts}
     (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -34,7 +34,7 @@ SETTINGS = "config.json"
 class Config:
     """Every setting of a run."""
 
-    epochs: int = 9
+    epochs: int = 18
     """Passes over the training faces."""
     batch: int = 128
     """Faces a step."""
@@ -42,6 +42,10 @@ class Config:
     """Channels of the network's first stage."""
     dropout: float = 0.2
     """Before the two heads."""
+    small_epochs: int = 8
+    """The first of the epochs, in which the views are small: coarse shapes are learnt from half the pixels, at half the cost."""
+    small_size: int = 80
+    """Pixels of the sides of such a view."""
     calm_epochs: int = 2
     """The last of the epochs, in which fewer views are spoiled: inference mostly sees clear faces."""
     peak_rate: float = 3e-3
@@ -82,10 +86,13 @@ class Batches:
         order = np.random.default_rng([self._config.seed, 0, epoch]).permutation(self._rows)
         rows = order[place * self._config.batch : (place + 1) * self._config.batch]
         random = np.random.default_rng([self._config.seed, 1, step])
-        size = self._faces.geometry.size
+        covers = self._faces.geometry.size
+        size = self._config.small_size if epoch < self._config.small_epochs else covers
         calm = epoch >= self._config.epochs - self._config.calm_epochs
-        spoiled, hidden = (0.25, 0.0) if calm else (0.5, 0.2)
-        views = np.stack([augment(self._faces.crops[row], size, random, spoiled=spoiled, hidden=hidden) for row in rows])
+        spoiled, hidden = (0.15, 0.0) if calm else (0.3, 0.15)
+        views = np.stack(
+            [augment(self._faces.crops[row], random, covers=covers, size=size, spoiled=spoiled, hidden=hidden) for row in rows]
+        )
         pixels = network_input(torch.from_numpy(views), mean=MEAN, std=STD)
         return pixels, torch.from_numpy(self._faces.ages[rows]), torch.from_numpy(self._faces.female[rows])
 
@@ -196,7 +203,7 @@ def describe(config: Config, faces: Faces, metrics: dict[str, Any]) -> checkpoin
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the run.")
 @click.option("--epochs", type=click.IntRange(1), default=Config().epochs, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=Config().batch, show_default=True)
-@click.option("--width", type=click.IntRange(1), default=Config().width, show_default=True)
+@click.option("--width", type=click.IntRange(2), default=Config().width, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
 def main(faces: Path, out: Path, epochs: int, batch: int, width: int, device: Device, resume: bool) -> None:
