@@ -22,8 +22,8 @@ from framehook_plugins.agegender.classifier import find_weights
 from framehook_plugins.agegender.crop import cut, roll_of, squares
 from framehook_plugins.agegender.inference import Estimator
 from framehook_plugins.mtcnn.detector import MtcnnDetector
-from framehook_trainers.datasets import fairface, utkface
-from framehook_trainers.datasets.boxes import as_frame, decode
+from framehook_trainers.datasets.detection import as_frame, decode
+from framehook_trainers.datasets.formats import read_samples
 
 PEOPLE = {
     "face-demographics-walking-and-pause.gif": ("female", "male", "female"),
@@ -151,11 +151,11 @@ def main() -> None:
 
     chips_detector, video_detector = MtcnnDetector(min_face=40), MtcnnDetector()
     geometry = {}
-    for dataset in (utkface, fairface):
-        samples = dataset.read(options.shared / "data")[0]
+    for name in ("utkface", "fairface"):
+        samples = read_samples(name, str(options.shared / "data")).samples
         some = samples[:: len(samples) // CHIPS]
-        chips = detect(chips_detector, [as_frame(decode(s.data)) for s in some])
-        geometry |= {f"{dataset.NAME}, by {by}": face_in_crop(chips, by=by, **trained) for by in ("landmarks", "box")}
+        chips = detect(chips_detector, [as_frame(decode(s.read())) for s in some])
+        geometry |= {f"{name}, by {by}": face_in_crop(chips, by=by, **trained) for by in ("landmarks", "box")}
     seen: list[View] = []
     on_video: list[Detections] = []
     for clip in PEOPLE:

@@ -1,4 +1,4 @@
-"""Where the real clips and data lie, for the tests that need them."""
+"""Where the real clips and data lie, and the CUDA device, for the tests that need them."""
 
 import os
 from pathlib import Path
@@ -28,3 +28,16 @@ def shared_videos() -> Path:
 def shared_data() -> Path:
     """The folder of labelled faces."""
     return _shared("data")
+
+
+@pytest.fixture(scope="session")
+def cuda():
+    """A CUDA device; without one the test is skipped, or fails where FRAMEHOOK_REQUIRE_CUDA=1."""
+    import torch  # not above: most tests do without it
+
+    if not torch.cuda.is_available():
+        message = "needs a CUDA device"
+        if os.environ.get("FRAMEHOOK_REQUIRE_CUDA") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return torch.device("cuda")

@@ -14,7 +14,10 @@ from framehook import Plugins, RunError, UsageError, did_you_mean, load_plugins
 from framehook_cli.analyze import analyze
 from framehook_cli.demo import demo
 from framehook_cli.doctor import doctor
+from framehook_cli.evaluate import evaluate
 from framehook_cli.plugins import plugins
+from framehook_cli.prepare import prepare
+from framehook_cli.train import train
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,7 +38,7 @@ def cli() -> None:
     """Analyse video: find faces, follow them, estimate apparent age and gender."""
 
 
-for command in (analyze, demo, doctor, plugins):
+for command in (analyze, demo, doctor, evaluate, plugins, prepare, train):
     cli.add_command(command)
 
 

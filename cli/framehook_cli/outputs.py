@@ -82,3 +82,44 @@ def meter(*, quiet: bool, start: float = 0.0, end: float | None = None) -> Itera
             yield Meter(start=start, end=end, bar=bar).advance
     else:
         yield Meter(start=start, end=end, bar=None).advance
+
+
+class WorkMeter:
+    """Shows how far each step of some work is: a bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, *, bar: Progress | None) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._said = time.monotonic()
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Take in how much of a step is done."""
+        now = time.monotonic()
+        began, first = self._began.setdefault(what, (now, done))  # a step that is resumed starts in its middle
+        rate = (done - first) / max(now - began, 1e-9)
+        if self._bar is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._bar.add_task(what, total=total, rate=0.0)
+            self._bar.update(self._tasks[what], completed=done, rate=rate)
+        elif now - self._said > _LINE_EVERY_SECONDS:
+            self._said = now
+            click.echo(f"{what}: {done} of {total}, {rate:.0f}/s", err=True)
+
+
+@contextmanager
+def work_meter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Yield what to call with a step's name, how much of it is done, and of how much, to show the progress."""
+    if quiet:
+        yield lambda what, done, total: None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed} of {task.total}  {task.fields[rate]:.0f}/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield WorkMeter(bar=bar).advance
+    else:
+        yield WorkMeter(bar=None).advance

@@ -78,6 +78,16 @@ def test_what_lies_beyond_the_picture_repeats_its_edge():
     assert (crop[:, 9:] == 200).all()
 
 
+@pytest.mark.parametrize("side", [20, 100], ids=["as it is", "shrunk"])
+def test_what_lies_beyond_the_picture_is_white_where_that_is_asked_for(side):
+    image = np.full((200, 200, 3), 50, np.uint8)
+
+    crop = cut(image, whole([200 - side / 2, 50, 200 + side / 2, 50 + side]), 20, border="white")[0]
+
+    assert (crop[:, :9] == 50).all()
+    assert (crop[:, 11:] == 255).all()
+
+
 @pytest.mark.parametrize(
     "box",
     [

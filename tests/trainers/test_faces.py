@@ -1,144 +1,174 @@
-import cv2
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from framehook import SourceNotFoundError, UsageError
 from framehook_plugins.agegender.crop import cut, squares
-from framehook_trainers.datasets import utkface
-from framehook_trainers.datasets.augment import augment
-from framehook_trainers.datasets.boxes import Chosen, Found, choose_faces, decode, detect_faces
-from framehook_trainers.datasets.faces import CropGeometry, read_faces, write_faces
-from framehook_trainers.datasets.samples import Sample
+from framehook_trainers.datasets.cutting import Cuts, cut_faces
+from framehook_trainers.datasets.detection import Chosen, decode
+from framehook_trainers.datasets.faces import FORMAT, CropGeometry, read_faces, usual_context
+from framehook_trainers.datasets.quality import sharpness
+from framehook_trainers.datasets.shards import Row, SplitWriter
+from framehook_trainers.datasets.storage import FileReader
 
 BOXES = np.array([[30, 10, 150, 160], [-20, -30, 130, 110], [60.5, 40.2, 190.1, 195.7]], np.float32)
 LANDMARKS = np.array(
     [[[70, 70], [120, 75], [95, 100], [72, 125], [112, 130]], [[40, 45]] * 5, [[np.nan, np.nan]] * 5], np.float32
 )
 LANDMARKS[1] += LANDMARKS[0] / 2
-FACES = Chosen(BOXES, LANDMARKS, np.array([True, True, False]))
+FACES = Chosen(BOXES, LANDMARKS, np.ones(3, np.float32), np.array([True, True, False]))
 
 
-@pytest.fixture
-def samples():
-    def picture(seed):
-        coarse = np.random.default_rng(seed).integers(0, 256, (25, 25, 3), np.uint8)
-        return cv2.imencode(".png", cv2.resize(coarse, (200, 200), interpolation=cv2.INTER_CUBIC))[1].tobytes()
+@pytest.mark.parametrize("border", ["edge", "white"])
+@pytest.mark.parametrize("size", [64, 112, 180, 198, 224])
+def test_the_middle_of_a_stored_crop_is_what_inference_cuts(tmp_path, picture, size, border):
+    geometry = CropGeometry(size=size, stored_size=size + usual_context(size), border=border)
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes(picture(i, 200, ".png"))
+    reads = [FileReader(str(tmp_path / f"{i}.png")) for i in range(3)]
 
-    return [
-        Sample(dataset="set", name=f"{i}.png", data=picture(i), age_low=10 * i, age_high=10 * i + i, female=i == 1)
-        for i in range(3)
-    ]
+    arrays = cut_faces(Cuts(reads, FACES, geometry))
 
-
-@pytest.fixture
-def folder(tmp_path, samples):
-    write_faces(tmp_path, samples, FACES, geometry=CropGeometry(), facts={})
-    return tmp_path
-
-
-def test_the_middle_of_a_stored_crop_is_what_inference_cuts(folder, samples):
-    faces = read_faces(folder)
-    geometry = faces.geometry
-
-    for i, middle in enumerate(faces.centres(np.arange(3))):
+    for i, read in enumerate(reads):
         square = squares(BOXES[i : i + 1], LANDMARKS[i : i + 1], margin=geometry.margin, shift=geometry.shift)
-        inference = cut(decode(samples[i].data), square, geometry.size)[0]
-        assert middle.shape == inference.shape
+        inference = cut(decode(read()), square, size, border=border)[0]
+        middle = arrays["crops"][i][geometry.middle, geometry.middle]
         difference = np.abs(middle.astype(int) - inference)
         assert difference.mean() < 1
         assert np.percentile(difference, 99) <= 6  # of a pattern whose neighbouring pixels differ by up to 60
+        assert arrays["sharpness"][i] == sharpness(middle)
 
 
-def test_labels_are_read_back(folder):
-    faces = read_faces(folder)
+@pytest.mark.parametrize(
+    "wrong", [{"stored_size": 111}, {"stored_size": 113}, {"margin": -1}], ids=["smaller", "an odd context", "no crop"]
+)
+def test_a_geometry_that_cannot_be_is_refused(wrong):
+    with pytest.raises(UsageError, match="a crop needs a margin above -1 and an even number of pixels as context"):
+        CropGeometry(**wrong)
 
+
+def row(i, **changes):
+    labels = {"dataset": "set", "name": f"{i}.png", "age_low": i % 100, "age_high": i % 100, "female": i % 2, "race": ""}
+    box = {"x1": 1, "y1": 2, "x2": 3, "y2": 4}
+    measured = {"group": i, "digest": f"{i:016}", "found": 1, "score": "0.9", "sharpness": "80.0"}
+    return Row(**{**labels, **measured, **box, **changes})
+
+
+def crops_of(n, side):
+    return np.random.default_rng(n).integers(0, 256, (n, side, side, 3), np.uint8)
+
+
+def write_folder(folder, *, side=4, **rows):
+    """Prepared faces with these rows in each split, their crops drawn by lot."""
+    geometry = CropGeometry(size=side, stored_size=side)
+    facts = {"format": FORMAT, "settings": {"geometry": asdict(geometry)}}
+    (folder / "faces.json").write_text(json.dumps(facts))
+    for split in ("train", "validation", "test"):
+        table = rows.get(split, [])
+        SplitWriter(folder / split, table, side=side).append(crops_of(len(table), side))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path, train=[row(i) for i in range(3)], test=[row(3)])
+
+
+def test_labels_are_read_back(tmp_path):
+    unknown = row(1, age_low=-1, age_high=-1, female=-1)
+    write_folder(tmp_path, train=[row(0, race="Black, or so"), unknown, row(2, dataset="other", age_low=20, age_high=29)])
+
+    faces = read_faces(tmp_path, split="train")
+
+    assert len(faces) == 3
     assert faces.names.tolist() == ["0.png", "1.png", "2.png"]
-    assert faces.ages.tolist() == [[0, 0], [10, 11], [20, 22]]
-    assert faces.female.tolist() == [False, True, False]
-    assert sum(len(faces.rows(dataset="set", split=split)) for split in ("train", "validation", "test")) == 3
+    assert faces.ages.tolist() == [[0, 0], [-1, -1], [20, 29]]
+    assert faces.female.tolist() == [0, -1, 0]
+    assert faces.races.tolist() == ["Black, or so", "", ""]
+    assert faces.rows(dataset="set").tolist() == [0, 1]
+    assert faces.rows(dataset="other").tolist() == [2]
 
 
-@pytest.mark.parametrize("name", ["crops.npy", "faces.csv", "faces.json"])
+def test_an_empty_split_has_no_faces(folder):
+    faces = read_faces(folder, split="validation")
+
+    assert len(faces) == 0
+    assert faces.crops(np.arange(0)).shape == (0, 4, 4, 3)
+    assert faces.ages.shape == (0, 2)
+
+
+def test_faces_are_stored_5000_to_a_file_and_read_from_any(tmp_path):
+    n = 10_001
+    crops = crops_of(n, 4)
+    write_folder(tmp_path)
+    (tmp_path / "train" / "labels.csv").unlink()
+    (tmp_path / "train").rmdir()
+    writer = SplitWriter(tmp_path / "train", [row(i) for i in range(n)], side=4)
+    for start in range(0, n, 700):
+        writer.append(crops[start : start + 700])
+
+    faces = read_faces(tmp_path, split="train")
+
+    assert [len(shard) for shard in faces.shards] == [5000, 5000, 1]
+    assert sorted(path.name for path in (tmp_path / "train").glob("*.npy")) == [f"faces-0000{i}.npy" for i in range(3)]
+    np.testing.assert_array_equal(faces.crops(np.arange(n)), crops)
+    rows = np.array([10_000, 3, 4999, 5000, 3])
+    np.testing.assert_array_equal(faces.crops(rows), crops[rows])
+    np.testing.assert_array_equal(np.load(tmp_path / "train" / "faces-00001.npy"), crops[5000:10_000])
+
+
+def test_centres_are_the_middles_of_the_crops(tmp_path):
+    write_folder(tmp_path, train=[row(0), row(1)], side=6)
+    facts = json.loads((tmp_path / "faces.json").read_text())
+    facts["settings"]["geometry"]["size"] = 2
+    (tmp_path / "faces.json").write_text(json.dumps(facts))
+
+    faces = read_faces(tmp_path, split="train")
+
+    np.testing.assert_array_equal(faces.centres(np.array([1])), faces.crops(np.array([1]))[:, 2:4, 2:4])
+
+
+@pytest.mark.parametrize("name", ["faces.json", "train/labels.csv", "test/labels.csv"])
 def test_a_missing_file_is_told_with_the_command_that_makes_it(folder, name):
     (folder / name).unlink()
 
-    with pytest.raises(SourceNotFoundError, match=rf"{name}'; make it with: python -m framehook_trainers\.prepare"):
-        read_faces(folder)
+    with pytest.raises(SourceNotFoundError, match=rf"{name}'; make it with: framehook prepare"):
+        read_faces(folder, split="train")
 
 
 def test_files_that_do_not_belong_together_are_refused(folder):
-    table = (folder / "faces.csv").read_text().splitlines()
-    (folder / "faces.csv").write_text("\n".join(table[:-1]) + "\n")
+    table = (folder / "train" / "labels.csv").read_text().splitlines()
+    (folder / "train" / "labels.csv").write_text("\n".join(table[:-1]) + "\n")
 
-    with pytest.raises(UsageError, match="3 crops and 2 labels"):
-        read_faces(folder)
-
-
-def test_a_table_whose_splits_leak_is_refused(folder):
-    header, row, *_ = (folder / "faces.csv").read_text().splitlines()
-    columns = row.split(",")
-    rows = [",".join([*columns[:2], split, "0", *columns[4:]]) for split in ("train", "test", "train")]
-    (folder / "faces.csv").write_text("\n".join([header, *rows]) + "\n")
-
-    with pytest.raises(UsageError, match="content group 0 lies in 'train' and in 'test'"):
-        read_faces(folder)
+    with pytest.raises(UsageError, match="train' has 3 crops and 2 labels: prepare the faces again"):
+        read_faces(folder, split="train")
 
 
-def found(*boxes):
-    """What MTCNN might find: boxes, each with landmarks at its first corner."""
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return Found(boxes, boxes[:, None, :2].repeat(5, axis=1))
+def test_a_file_that_was_cut_short_is_refused(folder):
+    path = folder / "train" / "faces-00000.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+    with pytest.raises(UsageError, match=r"faces-00000\.npy' is damaged"):
+        read_faces(folder, split="train")
 
 
-def test_of_several_faces_the_usual_place_wins():
-    usual, other, near = [20, 20, 80, 80], [0, 0, 30, 30], [22, 21, 82, 80]
+def test_faces_of_another_kind_are_refused(folder):
+    (folder / "faces.json").write_text('{"format": "framehook-faces-9"}')
 
-    chosen = choose_faces([(100, 100)] * 4, [found(usual), found(usual), found(other, near), found()])
-
-    np.testing.assert_allclose(chosen.boxes, [usual, usual, near, usual], rtol=1e-6)
-    assert chosen.found.tolist() == [True, True, True, False]
-    assert chosen.landmarks[2, 0].tolist() == [22, 21]
-    assert np.isnan(chosen.landmarks[3]).all()
+    with pytest.raises(UsageError, match="has the format 'framehook-faces-9', want 'framehook-faces-1'"):
+        read_faces(folder, split="train")
 
 
-def test_where_no_face_is_found_anywhere_the_whole_picture_is_taken():
-    chosen = choose_faces([(50, 40)], [found()])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"group": 0}, "content group 0"), ({"digest": f"{0:016}"}, "the file with SHA-256 0000000000000000")],
+    ids=["content", "file"],
+)
+def test_splits_that_leak_are_refused_whichever_is_opened(tmp_path, split, changes, what):
+    write_folder(tmp_path, train=[row(0), row(1)], test=[row(2, **changes)])
 
-    assert chosen.boxes.tolist() == [[0, 0, 50, 40]]
-    assert not chosen.found[0]
-
-
-def test_mtcnn_finds_the_faces_of_real_chips(shared_data):
-    samples = utkface.read(shared_data)[0][::1500]
-
-    chosen = choose_faces([(200, 200)] * len(samples), detect_faces(samples, workers=1))
-
-    assert chosen.found.mean() >= 0.9
-    sides = (chosen.boxes[:, 2:] - chosen.boxes[:, :2]).max(axis=1) / 200
-    assert 1.1 < np.median(sides) < 1.45
-
-
-def test_a_view_is_the_same_for_the_same_seed_only(folder):
-    stored = read_faces(folder).crops[0]
-
-    first, again, other = (augment(stored, np.random.default_rng(seed), covers=112, size=112) for seed in (1, 1, 2))
-
-    assert first.shape == (112, 112, 3)
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-@pytest.mark.parametrize("size", [112, 80])
-def test_views_show_the_face_where_and_as_large_as_it_is_on_average(size):
-    stored = np.zeros((128, 128, 3), np.uint8)
-    cv2.circle(stored, (64, 64), 20, (255, 255, 255), -1)
-
-    views = [augment(stored, np.random.default_rng(seed), covers=112, size=size, hidden=0) for seed in range(150)]
-    mean = np.mean(views, axis=(0, 3))
-
-    rows, columns = np.indices(mean.shape)
-    weight = mean - mean[0, 0]
-    middle = (size - 1) / 2
-    assert (rows * weight).sum() / weight.sum() == pytest.approx(middle, abs=2)
-    assert (columns * weight).sum() / weight.sum() == pytest.approx(middle, abs=2)
-    assert 2 * np.sqrt((weight > weight.max() / 2).sum() / np.pi) == pytest.approx(41 * size / 112, rel=0.1)
+    with pytest.raises(UsageError, match=f"{what} lies in 'train' and in 'test': the splits leak"):
+        read_faces(tmp_path, split=split)

@@ -1,90 +1,99 @@
-import cv2
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from framehook_trainers.datasets.splits import assign, check_no_leak, difference_hash, group_by_content
+from framehook import UsageError
+from framehook_trainers.datasets.samples import Sample
+from framehook_trainers.datasets.splits import Shares, assign, check_no_leak
 
 
-def photograph(seed):
-    coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
-    return cv2.resize(coarse, (128, 128), interpolation=cv2.INTER_CUBIC)
+def sample(age=30, *, female=True, published="", dataset="set"):
+    return Sample(dataset=dataset, name="any", read=bytes, age_low=age, age_high=age, female=female, published_split=published)
 
 
-def recompressed(image):
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
+def split(samples, groups=None, *, shares=None, seed=0):
+    groups = np.arange(len(samples)) if groups is None else np.array(groups)
+    return assign(groups, samples, shares=shares or Shares(), seed=seed)
 
 
-def brighter(image):
-    return cv2.convertScaleAbs(image, alpha=0.8, beta=40)
+PEOPLE = [(1, True, 200), (5, False, 60), (25, True, 1000), (25, False, 420), (80, True, 37)]
 
 
-def smaller(image):
-    return cv2.resize(image, (70, 70), interpolation=cv2.INTER_AREA)
+def test_every_age_class_and_gender_has_its_shares():
+    samples = [sample(age, female=female) for age, female, n in PEOPLE for _ in range(n)]
+
+    counts = Counter((s.age_low, s.female, side) for s, side in zip(samples, split(samples), strict=True))
+
+    for age, female, n in PEOPLE:
+        assert abs(counts[age, female, "test"] - n * 0.10) <= 0.5
+        assert abs(counts[age, female, "validation"] - n * 0.05) <= 0.5
 
 
-def hashes(*images):
-    return np.stack([difference_hash(image) for image in images])
+def test_proportions_hold_with_groups_of_several_pictures():
+    samples = [sample(age, female=female) for age, female, n in PEOPLE for _ in range(n)]
+    groups = np.random.default_rng(0).integers(0, 900, len(samples))  # nearly two a group, of mixed age and gender
+
+    sides = split(samples, groups)
+
+    check_no_leak(groups, sides, what="group")
+    counts = Counter((s.age_low, s.female, side) for s, side in zip(samples, sides, strict=True))
+    for age, female, n in PEOPLE:
+        assert counts[age, female, "test"] == pytest.approx(n * 0.10, abs=3)
+        assert counts[age, female, "validation"] == pytest.approx(n * 0.05, abs=3)
 
 
-@pytest.mark.parametrize("change", [recompressed, brighter, smaller])
-def test_a_changed_copy_belongs_to_its_original(change):
-    first, second = photograph(0), photograph(1)
+def test_the_shares_can_be_chosen():
+    counts = Counter(split([sample()] * 100, shares=Shares(test=0.25, validation=0)))
 
-    groups = group_by_content(hashes(first, second, change(first)))
-
-    assert groups[0] == groups[2] != groups[1]
+    assert counts == {"train": 75, "test": 25}
 
 
-def test_groups_join_over_copies_of_copies():
-    bits = np.zeros((3, 256), bool)
-    bits[1, :20] = True
-    bits[2, :40] = True
-
-    assert len(set(group_by_content(bits).tolist())) == 1
-    assert len(set(group_by_content(bits[[0, 2]]).tolist())) == 2
+@pytest.mark.parametrize("shares", [(-0.1, 0.1), (0.6, 0.4), (float("nan"), 0)], ids=["negative", "all", "not a number"])
+def test_shares_must_leave_some_for_training(shares):
+    with pytest.raises(UsageError, match="shares must be 0 or more and leave some for training"):
+        Shares(test=shares[0], validation=shares[1])
 
 
-def test_a_tenth_is_for_testing_and_a_twentieth_for_validation():
-    bits = np.random.default_rng(0).random((4000, 256)) < 0.5
+def test_the_seed_decides():
+    samples = [sample() for _ in range(200)]
 
-    splits = assign(np.arange(4000), bits, published=[""] * 4000)
-
-    assert splits.count("test") == pytest.approx(400, abs=60)
-    assert splits.count("validation") == pytest.approx(200, abs=45)
-
-
-def test_a_picture_keeps_its_side_when_others_come():
-    bits = np.random.default_rng(0).random((300, 256)) < 0.5
-
-    alone = assign(np.arange(100), bits[:100], published=[""] * 100)
-    among_others = assign(np.arange(300)[::-1], bits, published=[""] * 300)
-
-    assert alone == among_others[:100]
+    assert split(samples, seed=1) == split(samples, seed=1)
+    assert split(samples, seed=1) != split(samples, seed=2)
 
 
 @pytest.mark.parametrize(
-    ("published", "split"),
-    [(["train", "train"], "train"), (["test", "test"], "test"), (["train", "test"], "test"), (["", "test"], "test")],
-    ids=["train", "test", "a train picture that is also in test", "another set's picture that is also in test"],
+    ("published", "side"),
+    [(["test", "test"], "test"), (["train", "test"], "test"), (["", "test"], "test")],
+    ids=["test", "a train picture that is also in test", "another set's picture that is also in test"],
 )
-def test_the_publishers_split_is_kept_unless_it_leaks(published, split):
-    bits = np.random.default_rng(0).random((2, 256)) < 0.5
-
-    assert assign(np.array([7, 7]), bits, published=published) == [split, split]
+def test_the_publishers_test_pictures_are_for_testing_with_all_that_resembles_them(published, side):
+    assert split([sample(published=one) for one in published], [7, 7]) == [side, side]
 
 
-def test_all_pictures_of_a_group_go_to_one_side():
-    images = [photograph(i) for i in range(60)]
-    bits = hashes(*images, *map(recompressed, images))
-    groups = group_by_content(bits)
+def test_the_publishers_train_pictures_are_never_for_testing_and_some_are_for_validation():
+    samples = [sample(published="train") for _ in range(200)] + [sample(published="test") for _ in range(30)]
 
-    splits = assign(groups, bits, published=[""] * 120)
+    counts = Counter(zip((s.published_split for s in samples), split(samples), strict=True))
 
-    check_no_leak(groups, splits)
-    assert splits[:60] == splits[60:]
-    assert len(set(splits)) == 3
+    assert counts == {("train", "train"): 190, ("train", "validation"): 10, ("test", "test"): 30}
+
+
+def test_a_group_that_is_larger_than_a_share_goes_to_training():
+    samples = [sample() for _ in range(100)]
+
+    sides = split(samples, [0] * 40 + list(range(1, 61)))
+
+    assert set(sides[:40]) == {"train"}
+    assert Counter(sides) == {"train": 85, "test": 10, "validation": 5}
+
+
+def test_unknown_ages_and_genders_have_their_shares_too():
+    samples = [Sample(dataset="set", name="", read=bytes, age_low=None, age_high=None, female=None) for _ in range(100)]
+
+    assert Counter(split(samples)) == {"train": 85, "test": 10, "validation": 5}
 
 
 def test_a_leak_is_told():
-    with pytest.raises(ValueError, match="content group 1 lies in 'test' and in 'train'"):
-        check_no_leak([0, 1, 1], ["train", "test", "train"])
+    with pytest.raises(ValueError, match="content group 1 lies in 'test' and in 'train': the splits leak"):
+        check_no_leak([0, 1, 1], ["train", "test", "train"], what="content group")

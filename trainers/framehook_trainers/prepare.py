@@ -1,71 +1,246 @@
-"""Prepare the faces that the recipes train on: `python -m framehook_trainers.prepare --data DIR --out DIR`."""
+"""Prepare the faces that the recipes train on: read, clean, find, cut, split, store and report."""
 
-import time
-from collections import Counter
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeAlias
 
-import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from framehook import FramehookError
-from framehook_trainers.datasets import fairface, utkface
-from framehook_trainers.datasets.boxes import Chosen, choose_faces, decode, detect_faces
-from framehook_trainers.datasets.faces import CropGeometry, write_faces
+from framehook import UsageError
+from framehook_trainers.datasets.account import Account
+from framehook_trainers.datasets.content import group_by_content
+from framehook_trainers.datasets.cutting import Crops, Measured
+from framehook_trainers.datasets.detection import Chosen, Examined, Reads, examine, unpack
+from framehook_trainers.datasets.faces import FACTS, FORMAT, CropGeometry, read_faces, read_facts
+from framehook_trainers.datasets.formats import Source, read_samples
+from framehook_trainers.datasets.parts import Parts, Workers
+from framehook_trainers.datasets.policies import Rule, judge_labels, rules_of
+from framehook_trainers.datasets.prepare_report import render
+from framehook_trainers.datasets.quality import QualityLimits
+from framehook_trainers.datasets.samples import Drops, Sample
+from framehook_trainers.datasets.selection import Selection, WhichFaces, label_rows, select_faces
+from framehook_trainers.datasets.shards import Row, SplitWriter
+from framehook_trainers.datasets.splits import SPLITS, Shares, Split, assign, check_no_leak
+from framehook_trainers.datasets.target import Target
 
-_DEFAULT = CropGeometry()
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how many pictures of it are done, and of how many."""
+
+PART = 256
+"""Pictures that are examined, and then cut, at once: what a killed run loses of each process."""
+REPORT = "report.html"
 
 
-@click.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with the sets' tar shards.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder to write the faces to.")
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that look for faces.")
-@click.option("--margin", type=float, default=_DEFAULT.margin, show_default=True, help="Of the crop around a face.")
-@click.option("--shift", type=float, default=_DEFAULT.shift, show_default=True, help="Of the crop below a face.")
-def main(data: Path, out: Path, workers: int, margin: float, shift: float) -> None:
-    """Clean UTKFace and FairFace, find the face of each picture with MTCNN, cut it out, and split by content."""
-    try:
-        prepare(data, out, workers=workers, geometry=CropGeometry(margin=margin, shift=shift))
-    except FramehookError as error:
-        raise click.ClickException(str(error)) from error
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What decides which faces come out, and how."""
+
+    policies: tuple[str, ...] = ("strict",)
+    """Names of `datasets.policies.POLICIES`: all their rules apply."""
+    faces: WhichFaces = "best"
+    """`one` leaves out pictures with no face or several; `best` takes the one where the set's faces are, or that place itself."""
+    geometry: CropGeometry = field(default_factory=CropGeometry)
+    """What is cut around a face, and how much more is stored."""
+    limits: QualityLimits = field(default_factory=QualityLimits)
+    """The least that a face must show."""
+    shares: Shares = field(default_factory=Shares)
+    """How much is set aside for validation and testing."""
+    seed: int = 0
+    """Of the lots that decide the splits."""
 
 
-def prepare(data: Path, out: Path, *, workers: int, geometry: CropGeometry) -> None:
-    """Write the faces of both sets to the folder `out`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What lies in the folder."""
+
+    folder: Path
+    """Where it is."""
+    counts: Mapping[str, Any]
+    """By set: `read`, `dropped` by rule with `count` and `first`, `kept`, `splits` by name, `notes`."""
+    is_new: bool
+    """False where it was complete already."""
+
+
+def prepare(
+    sources: Sequence[str],
+    *,
+    out: Path,
+    settings: Settings | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    replace: bool = False,
+    progress: Progress = lambda what, done, total: None,
+) -> Prepared:
+    """Write the faces of labelled pictures to a folder, in splits, with a report.
+
+    The same pictures and settings give the same bytes, whatever the number of workers, interrupted or not.
 
     Args:
-        data: the folder with the tar shards.
-        out: made where it is not there.
-        workers: processes that look for faces.
-        geometry: what to cut around a box.
+        sources: `FORMAT:LOCATION` each, such as `utkface:../shared/data` or `fairface:s3://bucket/fairface`.
+        out: appears when it is complete; until then the work is in `out.part`.
+        settings: what decides which faces come out; the default ones where not given.
+        workers: processes that share the work.
+        resume: go on with what is in `out.part`.
+        replace: prepare anew, though `out` holds faces; they stay until the new ones are complete.
+        progress: told how far it is.
+
+    Raises:
+        UsageError: what was asked for cannot be meant, or no face is left.
+        SourceError: a picture, or a file of labels, is there and cannot be read.
+        OutputError: the folder cannot be written.
     """
-    samples, chosen = [], []
-    facts: dict[str, Counter[str]] = {}
-    for dataset in (utkface, fairface):
-        started = time.monotonic()
-        clean, counts = dataset.read(data)
-        sizes = [decode(sample.data).shape[1::-1] for sample in clean]
-        faces = choose_faces(sizes, detect_faces(clean, workers=workers, progress=_Progress(dataset.NAME, len(clean))))
-        counts["without a face"] = int((~faces.found).sum())
-        click.echo(f"{dataset.NAME}: {dict(counts)} in {time.monotonic() - started:.0f} s")
-        samples += clean
-        chosen.append(faces)
-        facts[dataset.NAME] = counts
-    write_faces(out, samples, Chosen.concatenate(chosen), geometry=geometry, facts={"counts": facts})
-    click.echo(f"{len(samples)} faces written to '{out}'")
+    settings = settings or Settings()
+    parsed = [Source.parse(text) for text in dict.fromkeys(sources)]
+    rules = rules_of(settings.policies)
+    record = {"sources": list(map(str, parsed)), **asdict(settings)}
+    target = Target(out)
+    with target.write_errors():
+        if not target.check(record, resume=resume, replace=replace):
+            return Prepared(folder=out, counts=read_facts(out)["counts"], is_new=False)
+        accounts = _read(parsed, rules)
+        samples = [sample for account in accounts for sample in account.candidates]
+        record["pictures"] = _fingerprint(samples)
+        target.begin(record, resume=resume)
+
+        with Workers(workers) as pool:
+            examined = _examine(samples, target.work, pool, partial(progress, "finding faces"))
+            selection = _select(accounts, examined, rules, settings)
+            crops = Crops(samples, selection, geometry=settings.geometry, folder=target.work, part=PART)
+            crops.cut(pool, progress=lambda done: progress("cutting faces", done, len(selection.rows)))
+        measured = crops.measure()
+        is_sharp = _judge_sharpness(accounts, samples, selection, measured, settings)
+        _check_not_empty(accounts, int(is_sharp.sum()))
+
+        left = selection.where(is_sharp)
+        kept = [samples[row] for row in left.rows]
+        digests = [examined[row].file.digest.hex()[:16] for row in left.rows]
+        groups = group_by_content(measured.hashes[is_sharp], digests)
+        splits = assign(groups, kept, shares=settings.shares, seed=settings.seed)
+        rows = label_rows(kept, left.faces, groups=groups, digests=digests, sharpnesses=measured.sharpness[is_sharp])
+        check_no_leak(groups, splits, what="content group")
+        check_no_leak(digests, splits, what="the file with SHA-256")
+        _account_for(accounts, kept, splits)
+        _write(target, crops, is_sharp, rows, splits, side=settings.geometry.stored_size)
+        _describe(target, accounts, record)
+        target.finish()
+    return Prepared(folder=out, counts=_numbers(accounts), is_new=True)
 
 
-class _Progress:
-    """Say every few seconds how far it is."""
+def _read(sources: Sequence[Source], rules: Sequence[Rule]) -> list[Account]:
+    """Return the sets, with the pictures that the rules on labels leave."""
+    labelled: dict[str, list[Sample]] = {}
+    drops: dict[str, Drops] = {}
+    for source in sources:
+        reading = read_samples(*source)
+        name = reading.samples[0].dataset if reading.samples else source.format
+        labelled.setdefault(name, []).extend(reading.samples)
+        drops.setdefault(name, Drops()).update(reading.drops)
+    accounts = [Account(name=name, labelled=labelled[name], drops=drops[name]) for name in labelled]
+    for account in accounts:
+        account.candidates, account.notes = judge_labels(rules, account.labelled, account.drops)
+    _check_not_empty(accounts, sum(len(account.candidates) for account in accounts))
+    return accounts
 
-    def __init__(self, what: str, total: int) -> None:
-        self._what = what
-        self._total = total
-        self._said = time.monotonic()
 
-    def __call__(self, done: int) -> None:
-        if time.monotonic() - self._said > 10:
-            click.echo(f"{self._what}: {done} of {self._total}")
-            self._said = time.monotonic()
+def _check_not_empty(accounts: Sequence[Account], left: int) -> None:
+    if not left:
+        drops = Drops()
+        for account in accounts:
+            drops.update(account.drops)
+        worst = [(rule, count) for rule, count in drops.counts.most_common(3) if count]
+        why = "; ".join(f"{rule}: {count} (first: {drops.firsts[rule]})" for rule, count in worst)
+        raise UsageError(f"no picture is left of {sum(account.read for account in accounts)}: {why or 'the sets are empty'}")
 
 
-if __name__ == "__main__":
-    main()
+def _fingerprint(samples: Sequence[Sample]) -> str:
+    digest = hashlib.sha256()
+    for sample in samples:
+        line = f"{sample.dataset}\0{sample.name}\0{sample.label}\0{sample.published_split}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return f"{len(samples)} with SHA-256 {digest.hexdigest()[:16]}"
+
+
+def _examine(samples: Sequence[Sample], folder: Path, pool: Workers, progress: Callable[[int, int], None]) -> list[Examined]:
+    """Return what each picture is, and shows."""
+    parts: Parts[Reads] = Parts(folder, "examined", examine)
+    tasks = [[sample.read for sample in samples[i : i + PART]] for i in range(0, len(samples), PART)]
+    parts.compute(tasks, pool, progress=lambda done: progress(done, len(samples)))
+    return [examined for i in range(len(tasks)) for examined in unpack(parts.read(i))]
+
+
+def _select(accounts: Sequence[Account], examined: Sequence[Examined], rules: Sequence[Rule], settings: Settings) -> Selection:
+    """Return the faces that are left of all sets, before they are cut."""
+    parts = []
+    first = 0
+    for account in accounts:
+        end = first + len(account.candidates)
+        part = select_faces(
+            account,
+            examined[first:end],
+            rules=rules,
+            faces=settings.faces,
+            limits=settings.limits,
+            geometry=settings.geometry,
+        )
+        parts.append(Selection(part.rows + first, part.faces))
+        first = end
+    return Selection(np.concatenate([part.rows for part in parts]), Chosen.concatenate([part.faces for part in parts]))
+
+
+def _judge_sharpness(
+    accounts: Sequence[Account], samples: Sequence[Sample], selection: Selection, measured: Measured, settings: Settings
+) -> NDArray[np.bool_]:
+    """Return which faces are sharp enough, and count the others."""
+    verdict = settings.limits.judge("sharpness", measured.sharpness)
+    if verdict is None:
+        return np.ones(len(selection.rows), bool)
+    rule, is_blurred = verdict
+    by_name = {account.name: account for account in accounts}
+    for account in accounts:
+        account.drops.ask(rule)
+    for row in selection.rows[is_blurred].tolist():
+        by_name[samples[row].dataset].drops.add(rule, samples[row].name)
+    return ~is_blurred
+
+
+def _account_for(accounts: Sequence[Account], kept: Sequence[Sample], splits: Sequence[Split]) -> None:
+    """Tell each account what was kept of its set, and where it went."""
+    for account in accounts:
+        own = [i for i, sample in enumerate(kept) if sample.dataset == account.name]
+        account.kept = [kept[i] for i in own]
+        account.splits.update(splits[i] for i in own)
+
+
+def _write(
+    target: Target, crops: Crops, is_left: NDArray[np.bool_], rows: Sequence[Row], splits: Sequence[Split], *, side: int
+) -> None:
+    """Write the folders of the splits, in one pass over the crops."""
+    split_of = np.full(len(is_left), "", dtype="<U10")
+    split_of[is_left] = splits
+    writers = {}
+    for split in SPLITS:
+        own = [row for row, where in zip(rows, splits, strict=True) if where == split]
+        writers[split] = SplitWriter(target.clear(split), own, side=side)
+    for places, pixels in crops:
+        for split, writer in writers.items():
+            writer.append(pixels[split_of[places] == split])
+
+
+def _describe(target: Target, accounts: Sequence[Account], record: Mapping[str, Any]) -> None:
+    """Write the facts, and, once the faces could be read back, the report."""
+    versions = {name: version(name) for name in ("framehook", "numpy", "torch", "facenet-pytorch")} | {"opencv": cv2.__version__}
+    facts = {"format": FORMAT, "settings": record, "counts": _numbers(accounts), "versions": versions}
+    (target.part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    faces = {split: read_faces(target.part, split=split) for split in SPLITS}
+    (target.part / REPORT).write_text(render(accounts, faces, settings=record, versions=versions), encoding="utf-8")
+
+
+def _numbers(accounts: Sequence[Account]) -> dict[str, Any]:
+    return {account.name: account.numbers() for account in accounts}

@@ -1,45 +1,75 @@
-"""The training loop: one-cycle AdamW in bfloat16 with averaged weights, resumable to the step."""
+"""The training loop: bfloat16, averaged weights, early stopping, one process or several, resumable to the step."""
 
+import contextlib
 import copy
-import math
+import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from framehook import ModelError, RunError, UsageError
+from framehook_trainers.batches import prefetched
+from framehook_trainers.distributed import World
+from framehook_trainers.draws import seeded
+from framehook_trainers.early_stopping import Best, Watch
+from framehook_trainers.epoch_log import Epoch, EpochLog
+from framehook_trainers.interrupts import deferred_interrupt
+from framehook_trainers.resumption import CHECKPOINT, read_state, write_state
+from framehook_trainers.schedules import Schedule
 
 Network = TypeVar("Network", bound=nn.Module)
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
 
-CHECKPOINT = "checkpoint.pt"
+_LOOK_EVERY = 100  # steps; to look at a value waits for the device
+
+
+class BatchSource(Protocol[B_co]):
+    """Where batches come from; `framehook_trainers.batches.Batches` is one."""
+
+    size: int
+    """Images of a batch, over all processes."""
+    steps_per_epoch: int
+    """Batches of an epoch."""
+
+    def __call__(self, step: int) -> B_co:
+        """Return this process's share of the batch of a step: the same one each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """How long and how fast to learn."""
+class Learning:
+    """How to learn."""
 
-    steps: int
-    """Batches in all."""
-    steps_per_epoch: int
-    """Batches between two reports and checkpoints."""
-    peak_rate: float = 3e-3
-    """The learning rate at the end of the warm-up."""
-    warm_up: float = 0.2
-    """Share of the steps in which the rate rises; then it falls to nothing along a cosine."""
+    epochs: int
+    """Passes over the training images, unless `watch` stops earlier."""
+    schedule: Schedule
+    """The learning rate of each step."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """SGD is with Nesterov's momentum."""
     weight_decay: float = 0.05
     """Of matrices and filters; vectors (norms, biases) are left alone."""
+    momentum: float = 0.9
+    """Of SGD."""
+    clip_norm: float | None = None
+    """The gradient is scaled down to this norm where it is longer."""
     average: float = 0.998
-    """Share of the averaged weights that a step keeps."""
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step (Smith and Topin, "Super-Convergence", 2019)."""
-        progress = step / self.steps
-        if progress < self.warm_up:
-            return self.peak_rate * (0.04 + 0.96 * progress / self.warm_up)
-        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warm_up) / (1 - self.warm_up)))
+    """Share of the averaged weights that a step keeps; 0: they are the network's own."""
+    bfloat16: bool = True
+    """Multiply in bfloat16; the weights stay in float32."""
+    compile: str | None = None
+    """Backend of `torch.compile`, such as `inductor`; None: not compiled."""
+    seed: int = 0
+    """Of what the network itself draws, such as dropout."""
+    watch: Watch | None = None
+    """Which weights to keep, and when to stop; None: the last ones, and at the end."""
+    tensorboard: bool = True
+    """Write scalars for TensorBoard, where it is installed."""
 
 
 class Trainer(Generic[Network]):
@@ -47,107 +77,216 @@ class Trainer(Generic[Network]):
 
     Args:
         network: trained in place.
-        schedule: how long and how fast.
-        folder: where the checkpoint is kept.
-        device: where the network runs.
+        learning: how.
+        folder: where the checkpoint and the log are kept; it exists.
+        world: the processes that train together.
     """
 
-    def __init__(self, network: Network, *, schedule: Schedule, folder: Path, device: torch.device) -> None:
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
-        self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
+    def __init__(self, network: Network, *, learning: Learning, folder: Path, world: World) -> None:
+        self.network = network.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self.step = 0
-        self._schedule = schedule
+        self._learning = learning
         self._folder = folder
-        self._device = device
-        parameters = list(network.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(groups, lr=schedule.rate(0))
+        self._world = world
+        self._trained = world.wrap(self.network)
+        if learning.compile is not None:
+            self._trained = cast(nn.Module, torch.compile(self._trained, backend=learning.compile))
+        self.averaged: Network = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._floats = (_floats(self.averaged), _floats(self.network))
+        self._optimizer = _optimizer(self.network, learning)
+        self._best = Best(learning.watch)
+        self._totals: dict[str, Tensor] = {}
+        self._lost_at = torch.full((), -1, device=world.device)  # the first step whose loss was NaN or infinite
+        self._interrupted = threading.Event()
+        torch.manual_seed(seeded(learning.seed, world.rank).initial_seed())
 
-    def run(
+    def epochs(
         self,
-        batch_of: Callable[[int], tuple[Tensor, ...]],
-        loss_of: Callable[[Network, tuple[Tensor, ...]], Mapping[str, Tensor]],
+        batches: BatchSource[B],
+        losses_of: Callable[[nn.Module, B], Mapping[str, Tensor]],
         *,
-        report: Callable[[dict[str, Any]], None],
-    ) -> None:
-        """Take the steps that are left.
+        validate: Callable[[Network], Mapping[str, float]] | None = None,
+    ) -> Iterator[Epoch]:
+        """Take the steps that are left, and yield each epoch when its checkpoint is written.
 
         Args:
-            batch_of: makes the batch of a step; the same one each time that it is asked.
-            loss_of: names the losses; their sum is minimised.
-            report: told of each epoch: step, seconds, faces a second, rate and mean losses.
+            batches: where they come from.
+            losses_of: names the losses, a value each; their sum is minimised. It is given what to call for the network.
+            validate: measures the averaged network, in the first process.
+
+        Raises:
+            RunError: a loss or a weight became NaN or infinite.
+            OutputError: the checkpoint or the log cannot be written.
+            KeyboardInterrupt: after a checkpoint at the step that Ctrl-C fell into.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            coming = pool.submit(batch_of, self.step)
-            while self.step < self._schedule.steps:
-                started, first = time.monotonic(), self.step
-                totals: dict[str, float] = {}
-                faces = 0
-                while self.step < min(self._epoch_end(first), self._schedule.steps):
-                    batch = coming.result()
-                    coming = pool.submit(batch_of, self.step + 1)
-                    for name, value in self._take_step(batch, loss_of).items():
-                        totals[name] = totals.get(name, 0.0) + value
-                    faces += len(batch[0])
-                seconds = time.monotonic() - started
-                self.save()
-                means = {name: total / (self.step - first) for name, total in totals.items()}
-                rate = self._schedule.rate(self.step - 1)
-                report({"step": self.step, "seconds": seconds, "faces_per_second": faces / seconds, "rate": rate, **means})
+        with contextlib.ExitStack() as stack:
+            log = None
+            if self._world.main:
+                log = stack.enter_context(EpochLog(self._folder, step=self.step, tensorboard=self._learning.tensorboard))
+            while self.step < self._learning.epochs * batches.steps_per_epoch and not self._best.exhausted:
+                with deferred_interrupt(self._interrupted):
+                    epoch = self._epoch(batches, losses_of, validate)
+                    if log is not None:
+                        log.write(epoch)
+                    self.save()
+                    self._stop_where_interrupted()
+                yield epoch
 
-    def _epoch_end(self, step: int) -> int:
-        return (step // self._schedule.steps_per_epoch + 1) * self._schedule.steps_per_epoch
-
-    def _take_step(
-        self, batch: tuple[Tensor, ...], loss_of: Callable[[Network, tuple[Tensor, ...]], Mapping[str, Tensor]]
-    ) -> dict[str, float]:
-        self.network.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._schedule.rate(self.step)
-        batch = tuple(part.to(self._device) for part in batch)
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            losses = loss_of(self.network, batch)
-        self._optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
-        self._optimizer.step()
-        self._average()
-        self.step += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # Early averages forget quickly, or the random start would weigh on them for thousands of steps.
-        keep = min(self._schedule.average, (1 + self.step) / (10 + self.step))
-        own = self.network.state_dict()
-        for name, averaged in self.averaged.state_dict().items():
-            if averaged.is_floating_point():
-                averaged.lerp_(own[name], 1 - keep)
+    def finish(self) -> Network:
+        """Return the averaged network with the best weights."""
+        self._best.restore(self.averaged)
+        return self.averaged
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint, whole or not at all.
+
+        Raises:
+            RunError: a weight is NaN or infinite.
+            OutputError: the disk is full, or the folder cannot be written.
+        """
+        if not all(bool(tensor.isfinite().all()) for tensor in self._floats[1]):
+            raise RunError(f"a weight became NaN or infinite before step {self.step}: {self._what_to_do()}")
+        random = {"cpu": torch.get_rng_state()}
+        if self._world.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self._world.device)
         state = {
             "step": self.step,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "random": torch.get_rng_state(),
+            "best": self._best.state_dict(),
+            "totals": self._totals,
+            "random": self._world.gather(random),
         }
-        part = self._folder / f"{CHECKPOINT}.part"
-        torch.save(state, part)
-        part.replace(self._folder / CHECKPOINT)
+        if self._world.main:
+            write_state(self._folder, state)
 
     def resume(self) -> bool:
-        """Continue from the checkpoint where there is one, and say whether there was."""
-        path = self._folder / CHECKPOINT
-        if not path.is_file():
+        """Continue from the checkpoint where there is one, and say whether there was.
+
+        Raises:
+            ModelError: the checkpoint is damaged, or of another network or optimiser.
+            UsageError: it is of another number of processes.
+        """
+        if not (self._folder / CHECKPOINT).is_file():
             return False
-        state = torch.load(path, map_location=self._device, weights_only=True)
-        self.step = int(state["step"])
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"].cpu())
+        state = read_state(self._folder)
+        begun_with = len(state.get("random", ()))
+        if begun_with != self._world.size:
+            raise UsageError(
+                f"the run in '{self._folder}' has {begun_with} processes, got {self._world.size}: resume it with as many"
+            )
+        try:
+            self.network.load_state_dict(state["network"])
+            self.averaged.load_state_dict(state["averaged"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._best.load_state_dict(state["best"])
+            self.step = int(state["step"])
+            self._totals = {name: total.to(self._world.device) for name, total in state["totals"].items()}
+            random = state["random"][self._world.rank]
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ModelError(
+                f"'{self._folder / CHECKPOINT}' does not fit: {reason}; resume with the network and settings it was begun with"
+            ) from error
+        torch.set_rng_state(random["cpu"])
+        if "cuda" in random and self._world.device.type == "cuda":
+            torch.cuda.set_rng_state(random["cuda"], self._world.device)
         return True
+
+    def _epoch(
+        self,
+        batches: BatchSource[B],
+        losses_of: Callable[[nn.Module, B], Mapping[str, Tensor]],
+        validate: Callable[[Network], Mapping[str, float]] | None,
+    ) -> Epoch:
+        """Take the steps that are left of an epoch, and measure."""
+        started, first = time.monotonic(), self.step
+        number = first // batches.steps_per_epoch + 1
+        end = number * batches.steps_per_epoch
+        self._trained.train()
+        with contextlib.closing(prefetched(batches, range(first, end))) as coming:
+            for batch in coming:
+                self._take_step(batch, losses_of)
+                if self.step < end and (self.step % _LOOK_EVERY == 0 or (self._interrupted.is_set() and self._world.size == 1)):
+                    self._stop_where_lost()
+                    self._stop_where_interrupted()
+        self._stop_where_lost()
+        seconds = time.monotonic() - started
+        means = self._world.mean(torch.stack(list(self._totals.values())) / batches.steps_per_epoch).tolist()
+        losses = dict(zip(self._totals, means, strict=True))
+        self._totals = {}
+        validation: dict[str, float] = {}
+        if validate is not None:
+            with torch.no_grad():
+                validation = self._world.share(dict(validate(self.averaged)) if self._world.main else {})
+        return Epoch(
+            epoch=number,
+            step=self.step,
+            seconds=seconds,
+            images_per_second=(self.step - first) * batches.size / seconds,
+            rate=self._learning.schedule.rate(self.step - 1),
+            losses=losses,
+            validation=validation,
+            best=self._best.take(self.averaged, validation),
+        )
+
+    def _take_step(self, batch: B, losses_of: Callable[[nn.Module, B], Mapping[str, Tensor]]) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning.schedule.rate(self.step)
+        with torch.autocast(self._world.device.type, dtype=torch.bfloat16, enabled=self._learning.bfloat16):
+            losses = losses_of(self._trained, batch)
+        total = torch.stack([loss.float() for loss in losses.values()]).sum()
+        self._optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]  # torch's own
+        if self._learning.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self._learning.clip_norm)
+        self._optimizer.step()
+        for name, loss in losses.items():
+            self._totals[name] = self._totals.get(name, 0.0) + loss.detach().double()
+        self._lost_at.masked_fill_((self._lost_at < 0) & ~total.detach().isfinite(), self.step)
+        self.step += 1
+        self._average()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # Early averages forget quickly, or the random start would weigh on them for thousands of steps.
+        keep = min(self._learning.average, (1 + self.step) / (10 + self.step))
+        get_ema_multi_avg_fn(keep)(*self._floats, None)  # type: ignore[no-untyped-call]  # torch's
+
+    def _stop_where_lost(self) -> None:
+        """Raise where a loss became NaN or infinite, in any process."""
+        lost_at = int(self._world.largest(self._lost_at))
+        if lost_at >= 0:
+            names = ", ".join(name for name, total in self._totals.items() if not total.isfinite()) or "in another process"
+            raise RunError(f"the loss became NaN or infinite at step {lost_at} ({names}): {self._what_to_do()}")
+
+    def _stop_where_interrupted(self) -> None:
+        """Leave a checkpoint and raise where Ctrl-C was pressed, in any process."""
+        interrupted = torch.full((), int(self._interrupted.is_set()), device=self._world.device)
+        if int(self._world.largest(interrupted)):
+            self._interrupted.clear()
+            self.save()
+            raise KeyboardInterrupt
+
+    def _what_to_do(self) -> str:
+        """Say what is left of a run that failed."""
+        kept = f"'{self._folder / CHECKPOINT}' is kept as it was before; " if (self._folder / CHECKPOINT).is_file() else ""
+        return f"{kept}lower the learning rate or clip the gradient, and resume or begin anew"
+
+
+def _optimizer(network: nn.Module, learning: Learning) -> torch.optim.Optimizer:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": learning.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = learning.schedule.rate(0)
+    if learning.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=learning.momentum, nesterov=True)
+    return (torch.optim.AdamW if learning.optimizer == "adamw" else torch.optim.Adam)(groups, lr=rate)
+
+
+def _floats(network: nn.Module) -> list[Tensor]:
+    """Return the weights and the statistics of norms, all but counters."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]

@@ -25,7 +25,7 @@ GENDERS = ("female", "male")
 class AgeGenderClassifier:
     """Estimate how old a face looks, and whether it looks female or male.
 
-    Each detection gets `age` and `age_std` in years (mean and standard deviation of the network's age distribution), `gender`
+    Each detection gets `age` and `age_std` in years (mean and standard deviation of what the network holds possible), `gender`
     (`female` or `male`), `gender_score` (its probability, 0.5 to 1), and `quality` (the weight of this view in its track).
 
     The bundled weights were trained on data for non-commercial research; their model card says what they can and cannot do.
@@ -64,9 +64,14 @@ class AgeGenderClassifier:
 
     def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
         """Return the same detections with ages, genders and the quality of each view."""
-        size = self._estimator.header.input_size
+        header = self._estimator.header
+        size = header.input_size
         where = [self._squares(found) for found in detections]
-        crops = [cut(frame.image, some, size) for frame, some in zip(frames, where, strict=True) if len(some)]
+        crops = [
+            cut(frame.image, some, size, border=header.crop_border)
+            for frame, some in zip(frames, where, strict=True)
+            if len(some)
+        ]
         if not crops:
             return [_without_faces(found) for found in detections]
         estimates = self._estimator.estimate(np.concatenate(crops))

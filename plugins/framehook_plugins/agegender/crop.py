@@ -1,7 +1,7 @@
 """The piece of picture that the network sees for a box: one function, used in training and in inference alike."""
 
 import math
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ Squares: TypeAlias = NDArray[np.float64]
 """(n, 4) centre x, centre y and side in pixels, and by how much it is turned, in radians, clockwise as seen."""
 Angles: TypeAlias = NDArray[np.float64]
 """(n,) radians."""
+Border: TypeAlias = Literal["edge", "white"]
 
 # Where MTCNN's box lies about its landmarks in an upright face that looks at the camera: medians over the pictures of UTKFace and
 # FairFace, in units of the landmarks' root mean square distance from their mean.
@@ -71,20 +72,21 @@ def squares(boxes: NDArray[np.float32], landmarks: NDArray[np.floating] | None =
     return np.column_stack([centre + below, np.maximum(longer * (1 + margin), 1), angle])
 
 
-def cut(image: Image, squares: Squares, size: int) -> NDArray[np.uint8]:
+def cut(image: Image, squares: Squares, size: int, *, border: Border = "edge") -> NDArray[np.uint8]:
     """Return what the network sees of each square, (n, size, size, 3) uint8 RGB, upright.
 
-    Corners are met to a fraction of a pixel, shrinking averages all pixels, and what lies beyond the picture repeats its edge.
+    Corners are met to a fraction of a pixel, and shrinking averages all pixels.
 
     Args:
         image: (height, width, 3) RGB.
         squares: (n, 4); they may reach beyond the picture.
         size: pixels of the result's sides.
+        border: what stands for the pixels beyond the picture: its edge, repeated, or white.
     """
     crops = np.zeros((len(squares), size, size, 3), np.uint8)
     if image.size:
         for crop, square in zip(crops, squares, strict=True):
-            crop[...] = _cut_square(image, square, size)
+            crop[...] = _cut_square(image, square, size, border)
     return crops
 
 
@@ -99,7 +101,7 @@ def share_inside(squares: Squares, *, width: int, height: int) -> NDArray[np.flo
     return np.asarray(inside.mean(axis=(1, 2)))
 
 
-def _cut_square(image: Image, square: NDArray[np.float64], size: int) -> Image:
+def _cut_square(image: Image, square: NDArray[np.float64], size: int, border: Border) -> Image:
     x, y, side, angle = square.tolist()
     # Bilinear sampling skips pixels once it shrinks: so sample at least as finely as the picture and average the rest away.
     fine = min(max(math.ceil(side / size), 1), _MOST_SHRINKING)
@@ -112,7 +114,8 @@ def _cut_square(image: Image, square: NDArray[np.float64], size: int) -> Image:
         np.concatenate([turn, offset[:, None]], axis=1),
         (size * fine, size * fine),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=cv2.BORDER_REPLICATE if border == "edge" else cv2.BORDER_CONSTANT,
+        borderValue=(255, 255, 255),
     )
     averaged = cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA) if fine > 1 else sampled
     return np.asarray(averaged, dtype=np.uint8)

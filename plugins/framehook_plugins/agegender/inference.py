@@ -7,9 +7,12 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from framehook_plugins.agegender import checkpoint
-from framehook_plugins.agegender.model import age_moments, network_input
+from framehook_plugins.agegender.outputs import Decoded, Decoder
+from framehook_plugins.agegender.pixels import Normalisation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,14 @@ class Estimator:
         flip: bool,
         batch: int,
     ) -> None:
-        network, self.header = checkpoint.read(weights)
-        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+        network, header = checkpoint.read(weights)
+        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
+        self.header = header
+        self._dtype = torch.bfloat16 if half else torch.float32
+        self._network = _ready(network, dtype=self._dtype).to(device)
+        self._normalise = Normalisation(colour=header.colour, mean=header.mean, std=header.std).to(device)
+        self._decode = Decoder(header.outputs).to(device)
         self._device = device
-        self._half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
         self._flip = flip
         self._batch = batch
 
@@ -68,14 +75,38 @@ class Estimator:
         pixels = torch.from_numpy(crops).to(self._device)
         if self._flip:
             pixels = torch.cat([pixels, pixels.flip(2)])
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._half):
-            prediction = self._network(network_input(pixels, mean=self.header.mean, std=self.header.std))
-        ages = prediction.age_logits.float().softmax(dim=1)  # (n or 2 n, years)
-        female = prediction.gender_logits.float().sigmoid()
+        decoded = self._decode(self._network(self._normalise(pixels).to(self._dtype)))
         if self._flip:
-            ages, female = ages.unflatten(0, (2, -1)).mean(dim=0), female.unflatten(0, (2, -1)).mean(dim=0)
-        mean, std = age_moments(ages)
-        return Estimates(age=mean.cpu().numpy(), age_std=std.cpu().numpy(), female=female.cpu().numpy())
+            decoded = both_views(decoded)
+        age, age_std, female = (each.cpu().numpy() for each in decoded)
+        return Estimates(age=age, age_std=age_std, female=female)
+
+
+def both_views(decoded: Decoded) -> Decoded:
+    """Return what two views of each face say together: the mixture of their two distributions.
+
+    Its variance is the mean of the variances and the variance of the means.
+
+    Args:
+        decoded: of 2 n views, the second of each face n after the first.
+    """
+    age, age_std, female = (each.reshape(2, -1) for each in decoded)  # (2, n) each
+    mean = age.mean(dim=0)
+    variance = (age_std**2 + (age - mean) ** 2).mean(dim=0)
+    return Decoded(mean, variance.sqrt(), female.mean(dim=0))
+
+
+def fuse_batch_norms(network: nn.Module) -> None:
+    """Put each normalisation that follows a convolution into its weights, in place: the same answers in fewer passes.
+
+    Args:
+        network: in evaluation mode; sequences of modules are looked through.
+    """
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for i in range(len(sequence) - 1):
+            convolution, norm = sequence[i], sequence[i + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                sequence[i], sequence[i + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -84,3 +115,13 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.4 cannot tell yet
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _ready(network: nn.Module, *, dtype: torch.dtype) -> nn.Module:
+    """Return the network as it runs fastest; in bfloat16 for good, since `autocast` would round its weights in every batch."""
+    fuse_batch_norms(network)
+    network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks memory_format alone
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()  # the variances need the range, and it takes bfloat16 all the same
+    return network

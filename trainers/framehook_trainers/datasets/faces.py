@@ -1,23 +1,24 @@
-"""The faces that training reads: a memory-mapped array of crops with a table of labels beside it."""
+"""The faces that training reads: memory-mapped shards of crops with a table of labels, in a folder for each split.
+
+`faces.json` says how they were made, with the counts, and `report.html` the same for people. In `train`, `validation` and `test`
+lie `labels.csv`, a row for each face, and `faces-00000.npy` and so on, 5,000 faces each.
+"""
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from framehook import SourceNotFoundError, UsageError
-from framehook_plugins.agegender.crop import cut, squares
-from framehook_trainers.datasets import splits
-from framehook_trainers.datasets.boxes import Chosen, decode
-from framehook_trainers.datasets.samples import Sample
+from framehook_trainers.datasets.shards import LABELS, SHARD
+from framehook_trainers.datasets.splits import SPLITS, Split, check_no_leak
 
-CROPS, TABLE, FACTS = "crops.npy", "faces.csv", "faces.json"
-COLUMNS = ("dataset", "name", "split", "group", "age_low", "age_high", "female", "found", "x1", "y1", "x2", "y2")
+FACTS = "faces.json"
+FORMAT = "framehook-faces-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,112 +33,138 @@ class CropGeometry:
     """Pixels of the crop's sides."""
     stored_size: int = 128
     """Pixels of the stored crop's sides, at the same scale and about the same centre: context for augmentation."""
+    border: Literal["edge", "white"] = "edge"
+    """What stands for the pixels beyond the picture: its edge, repeated, or white."""
+
+    def __post_init__(self) -> None:
+        context = self.stored_size - self.size
+        if self.margin <= -1 or self.size < 1 or context < 0 or context % 2:
+            raise UsageError(
+                f"a crop needs a margin above -1 and an even number of pixels as context, got {self.margin:g} and {context}"
+            )
 
     @property
     def stored_margin(self) -> float:
         """The margin of the stored crop."""
         return (1 + self.margin) * self.stored_size / self.size - 1
 
+    @property
+    def middle(self) -> slice:
+        """The rows, and the columns, of a stored crop that inference would cut."""
+        edge = (self.stored_size - self.size) // 2
+        return slice(edge, edge + self.size)
+
+
+def usual_context(size: int) -> int:
+    """Return how many more pixels to store than a crop has, for augmentation to move in: a seventh, an even number."""
+    return 2 * round(size / 14)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faces:
-    """Prepared faces: n crops and their labels."""
+    """The prepared faces of one split: n crops and their labels."""
 
-    crops: NDArray[np.uint8]
-    """(n, stored_size, stored_size, 3) RGB."""
+    shards: tuple[NDArray[np.uint8], ...]
+    """(k, stored_size, stored_size, 3) RGB each: memory-mapped files of 5,000 crops, the last of fewer."""
     geometry: CropGeometry
     """How the crops were cut."""
     datasets: NDArray[np.str_]
     """(n,) the set that each comes from."""
     names: NDArray[np.str_]
     """(n,) path within that set."""
-    splits: NDArray[np.str_]
-    """(n,) `train`, `validation` or `test`."""
+    races: NDArray[np.str_]
+    """(n,) the label's race, in the set's own words; empty where it is unknown."""
     ages: NDArray[np.int64]
-    """(n, 2) youngest and oldest year that the label allows."""
-    female: NDArray[np.bool_]
-    """(n,)."""
+    """(n, 2) youngest and oldest year that the label allows; -1 and -1 where the age is unknown."""
+    female: NDArray[np.int8]
+    """(n,) 1 for female, 0 for male, -1 where the gender is unknown."""
 
-    def rows(self, *, dataset: str, split: str) -> NDArray[np.int64]:
-        """Return the indices of one set's faces in one split."""
-        return np.flatnonzero((self.datasets == dataset) & (self.splits == split))
+    def __len__(self) -> int:
+        return len(self.names)
 
-    def centres(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def rows(self, *, dataset: str) -> NDArray[np.int64]:
+        """Return the indices of one set's faces."""
+        return np.flatnonzero(self.datasets == dataset)
+
+    def crops(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return the stored crops of these faces, (k, stored_size, stored_size, 3)."""
+        side = self.geometry.stored_size
+        crops = np.empty((len(rows), side, side, 3), np.uint8)
+        shard, place = np.divmod(rows, SHARD)
+        for i in np.unique(shard).tolist():
+            crops[shard == i] = self.shards[i][place[shard == i]]
+        return crops
+
+    def centres(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Return what inference would cut, (k, size, size, 3): the middle of the stored crops."""
-        edge = (self.geometry.stored_size - self.geometry.size) // 2
-        return self.crops[rows, edge : edge + self.geometry.size, edge : edge + self.geometry.size]
+        middle = self.geometry.middle
+        return self.crops(rows)[:, middle, middle]
 
 
-def write_faces(
-    folder: Path,
-    samples: Sequence[Sample],
-    chosen: Chosen,
-    *,
-    geometry: CropGeometry,
-    facts: dict[str, object],
-) -> None:
-    """Cut, hash, split and write the faces.
-
-    Args:
-        folder: made where it is not there.
-        samples: the pictures.
-        chosen: the face in each.
-        geometry: what to cut.
-        facts: how the faces were made, for the record.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    side = geometry.stored_size
-    crops = open_memmap(folder / CROPS, mode="w+", dtype=np.uint8, shape=(len(samples), side, side, 3))
-    hashes = np.empty((len(samples), 256), bool)
-    for i, sample in enumerate(samples):
-        image = decode(sample.data)
-        square = squares(
-            chosen.boxes[i : i + 1], chosen.landmarks[i : i + 1], margin=geometry.stored_margin, shift=geometry.shift
-        )
-        crops[i] = cut(image, square, side)[0]
-        hashes[i] = splits.difference_hash(crops[i])
-    crops.flush()
-    groups = splits.group_by_content(hashes)
-    split = splits.assign(groups, hashes, published=[sample.published_split for sample in samples])
-    splits.check_no_leak(groups, split)
-    with (folder / TABLE).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for i, sample in enumerate(samples):
-            labels = (sample.age_low, sample.age_high, int(sample.female), int(chosen.found[i]))
-            box = np.round(chosen.boxes[i].astype(float), 2).tolist()
-            writer.writerow((sample.dataset, sample.name, split[i], int(groups[i]), *labels, *box))
-    facts = {"margin": geometry.margin, "shift": geometry.shift, "size": geometry.size, "stored_size": side, **facts}
-    (folder / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-
-
-def read_faces(folder: Path) -> Faces:
-    """Open prepared faces, and check that no content lies on two sides.
+def read_faces(folder: Path, *, split: Split) -> Faces:
+    """Open the prepared faces of one split, and check that no content of it lies in another.
 
     Raises:
         SourceNotFoundError: a file is missing.
         UsageError: the files do not belong together, or the splits leak.
     """
-    for name in (CROPS, TABLE, FACTS):
-        if not (folder / name).is_file():
-            raise SourceNotFoundError(f"no '{folder / name}'; make it with: python -m framehook_trainers.prepare")
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    geometry = CropGeometry(**{key: facts[key] for key in ("margin", "shift", "size", "stored_size")})
-    with (folder / TABLE).open(newline="", encoding="utf-8") as stream:
-        table = list(csv.DictReader(stream))
-    crops = np.load(folder / CROPS, mmap_mode="r")
-    if len(crops) != len(table):
-        raise UsageError(f"'{folder}' has {len(crops)} crops and {len(table)} labels: prepare the faces again")
-    try:
-        splits.check_no_leak([int(row["group"]) for row in table], [row["split"] for row in table])
-    except ValueError as error:
-        raise UsageError(f"'{folder / TABLE}': {error}") from error
+    facts = read_facts(folder)
+    tables = {name: _read_table(folder / name / LABELS) for name in SPLITS}
+    _check_no_leak(folder, tables)
+    table = tables[split]
+    files = sorted((folder / split).glob("faces-*.npy"))
+    shards = tuple(map(_open_shard, files))
+    crops = sum(map(len, shards))
+    if crops != len(table) or any(len(shard) != SHARD for shard in shards[:-1]):
+        raise UsageError(f"'{folder / split}' has {crops} crops and {len(table)} labels: prepare the faces again")
     return Faces(
-        crops=crops,
-        geometry=geometry,
-        datasets=np.array([row["dataset"] for row in table]),
-        names=np.array([row["name"] for row in table]),
-        splits=np.array([row["split"] for row in table]),
-        ages=np.array([[int(row["age_low"]), int(row["age_high"])] for row in table]).reshape(-1, 2),
-        female=np.array([row["female"] == "1" for row in table]),
+        shards=shards,
+        geometry=CropGeometry(**facts["settings"]["geometry"]),
+        datasets=np.array([row["dataset"] for row in table], dtype=np.str_),
+        names=np.array([row["name"] for row in table], dtype=np.str_),
+        races=np.array([row["race"] for row in table], dtype=np.str_),
+        ages=np.array([[int(row["age_low"]), int(row["age_high"])] for row in table], np.int64).reshape(-1, 2),
+        female=np.array([int(row["female"]) for row in table], np.int8),
     )
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what `faces.json` says: settings, counts and versions.
+
+    Raises:
+        SourceNotFoundError: it is missing.
+        UsageError: it is of another kind.
+    """
+    path = folder / FACTS
+    _check_is_there(path)
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if facts.get("format") != FORMAT:
+        raise UsageError(f"'{path}' has the format '{facts.get('format', '')}', want '{FORMAT}': prepare the faces again")
+    return facts
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    _check_is_there(path)
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _open_shard(path: Path) -> NDArray[np.uint8]:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except ValueError as error:
+        raise UsageError(f"'{path}' is damaged ({error}): prepare the faces again") from error
+
+
+def _check_is_there(path: Path) -> None:
+    if not path.is_file():
+        raise SourceNotFoundError(f"no '{path}'; make it with: framehook prepare FORMAT:LOCATION --out DIR")
+
+
+def _check_no_leak(folder: Path, tables: dict[Split, list[dict[str, str]]]) -> None:
+    splits = [split for split, table in tables.items() for _ in table]
+    for key, what in (("group", "content group"), ("digest", "the file with SHA-256")):
+        try:
+            check_no_leak([row[key] for table in tables.values() for row in table], splits, what=what)
+        except ValueError as error:
+            raise UsageError(f"'{folder}': {error}") from error

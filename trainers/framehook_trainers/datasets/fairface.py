@@ -1,12 +1,12 @@
 """FairFace: loose crops with ages in brackets (Karkkainen and Joo, WACV 2021). CC BY 4.0."""
 
-import csv
-from collections import Counter
-from pathlib import Path
+import re
 from typing import Literal
 
 from framehook import SourceNotFoundError
-from framehook_trainers.datasets.samples import Sample, read_tars, without_repeats
+from framehook_trainers.datasets.samples import MALFORMED_ROW, MISSING_PICTURE, WITHOUT_LABEL, Drops, Reading, Sample
+from framehook_trainers.datasets.storage import Picture, find_pictures, join, list_files, parent
+from framehook_trainers.datasets.table import GENDERS, read_rows
 
 NAME = "fairface"
 LICENCE = "FairFace: CC BY 4.0"
@@ -24,37 +24,63 @@ BRACKETS = {
 }
 """Years, both ends included, of each label."""
 
-
-def read(folder: Path) -> tuple[list[Sample], Counter[str]]:
-    """Return the clean pictures of both parts, and how many files were `read`, left out and `kept`."""
-    counts: Counter[str] = Counter()
-    samples = [*_read_part(folder, "train", counts), *_read_part(folder, "val", counts)]
-    kept = without_repeats(samples, counts)
-    counts["kept"] = len(kept)
-    return kept, counts
+_TABLE = re.compile(r"fairface_label_\w+\.csv")
+_SPLITS: dict[str, Literal["train", "test"]] = {"train": "train", "val": "test"}
 
 
-def _read_part(folder: Path, part: Literal["train", "val"], counts: Counter[str]) -> list[Sample]:
-    labels = _read_labels(folder / f"fairface_label_{part}.csv")
-    split: Literal["train", "test"] = "train" if part == "train" else "test"
+def read(location: str) -> Reading:
+    """Return the pictures of the training and the validation part, as far as they are there.
+
+    Args:
+        location: a folder with `fairface_label_train.csv`, `fairface_label_val.csv` or both, and their pictures as
+            `train/….jpg` and `val/….jpg` or in tar shards; or one such csv file, beside its pictures.
+
+    Raises:
+        SourceNotFoundError: no labels, or no picture.
+        UsageError: a column is missing.
+    """
+    folder, tables = (parent(location), [location]) if location.endswith(".csv") else (location, _tables(location))
+    drops = Drops()
+    rows: dict[str, dict[str, str]] = {}
+    for table in tables:
+        for place, row in read_rows(table, needed=["file", "age", "gender"]):
+            rows[row["file"]] = {**row, "place": place}
     samples = []
-    for path, data in read_tars(folder, f"fairface_{part}-*.tar"):
-        counts["read"] += 1
-        label = labels.get(path)
-        if label is None or label["age"] not in BRACKETS or label["gender"] not in ("Female", "Male"):
-            counts["without a label"] += 1
-            continue
-        low, high = BRACKETS[label["age"]]
-        female = label["gender"] == "Female"
-        samples.append(
-            Sample(dataset=NAME, name=path, data=data, age_low=low, age_high=high, female=female, published_split=split)
-        )
-    return samples
+    for picture in find_pictures(folder, of=NAME):
+        labels = rows.pop(picture.name, None)
+        if labels is not None and _is_whole(labels, drops):
+            samples.append(_sample(picture, labels))
+        elif labels is None and folder == location and not picture.name.endswith(".csv"):
+            drops.add(WITHOUT_LABEL, picture.name)
+    for path, labels in rows.items():
+        drops.add(MISSING_PICTURE, f"{labels['place']}: {path}")
+    return Reading(samples, drops)
 
 
-def _read_labels(path: Path) -> dict[str, dict[str, str]]:
-    """Return the rows by the picture's path."""
-    if not path.is_file():
-        raise SourceNotFoundError(f"no '{path}'; it holds the labels of FairFace's pictures")
-    with path.open(newline="", encoding="utf-8") as stream:
-        return {row["file"]: row for row in csv.DictReader(stream)}
+def _tables(folder: str) -> list[str]:
+    found = [name for name in list_files(folder) if _TABLE.fullmatch(name)]
+    if not found:
+        raise SourceNotFoundError(f"no 'fairface_label_train.csv' or 'fairface_label_val.csv' in '{folder}': the labels")
+    return [join(folder, name) for name in found]
+
+
+def _is_whole(labels: dict[str, str], drops: Drops) -> bool:
+    for column, allowed in (("age", BRACKETS), ("gender", GENDERS)):
+        if labels[column].lower() not in allowed:
+            drops.add(MALFORMED_ROW, f"{labels['place']}: {column} '{labels[column]}' is none of {', '.join(allowed)}")
+            return False
+    return True
+
+
+def _sample(picture: Picture, labels: dict[str, str]) -> Sample:
+    low, high = BRACKETS[labels["age"].lower()]
+    return Sample(
+        dataset=NAME,
+        name=picture.name,
+        read=picture.read,
+        age_low=low,
+        age_high=high,
+        female=GENDERS[labels["gender"].lower()],
+        race=labels.get("race", ""),
+        published_split=_SPLITS.get(picture.name.partition("/")[0], ""),
+    )

@@ -1,68 +1,88 @@
-"""One labelled picture of a published set, and the cleaning that all sets need."""
+"""One labelled picture of a set, what a reader returns of a whole set, and the count of what was left out."""
 
-import hashlib
-import tarfile
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from framehook import SourceNotFoundError
+OLDEST = 120
+"""Years: above it, and below 0, an age is no age."""
+
+MALFORMED_NAME = "malformed name"
+MALFORMED_ROW = "malformed row"
+WITHOUT_LABEL = "without a label"
+MISSING_PICTURE = "missing picture"
+CORRUPT_PICTURE = "corrupt picture"
+
+Label: TypeAlias = tuple[int | None, int | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One labelled picture."""
+    """One labelled picture; its bytes are read when they are asked for."""
 
     dataset: str
     """The set that it comes from."""
     name: str
     """Its path within the set."""
-    data: bytes = field(repr=False)
-    """The image file."""
-    age_low: int
-    """Years: the youngest that the label allows; equal to `age_high` where the age is exact."""
-    age_high: int
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+    """Returns the image file; it can be pickled, for other processes read too."""
+    age_low: int | None
+    """Years: the youngest that the label allows; equal to `age_high` where the age is exact; None where it is unknown."""
+    age_high: int | None
     """Years."""
-    female: bool
-    """The label's gender."""
+    female: bool | None
+    """The label's gender; None where it is unknown."""
+    race: str = ""
+    """The label's race, in the set's own words."""
     published_split: Literal["train", "test", ""] = ""
     """Where those who published the set put it; empty where they leave that to us."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """What else the set says of the picture, such as `face_score`: cleaning policies judge by it."""
+
+    @property
+    def label(self) -> Label:
+        """What must agree where the same picture comes twice."""
+        return self.age_low, self.age_high, self.female
 
 
-def read_tars(folder: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the bytes of each file in the tar shards that match, in order.
+@dataclass(slots=True)
+class Drops:
+    """What was left out, by the rule that asked for it."""
 
-    Raises:
-        SourceNotFoundError: no shard matches.
-    """
-    shards = sorted(folder.glob(pattern))
-    if not shards:
-        raise SourceNotFoundError(f"no '{pattern}' in '{folder}'; name the folder that holds the tar shards")
-    for shard in shards:
-        with tarfile.open(shard) as archive:
-            for member in archive:
-                stream = archive.extractfile(member)
-                if stream is not None:
-                    yield member.name, stream.read()
+    counts: Counter[str] = field(default_factory=Counter)
+    """How many, by rule."""
+    firsts: dict[str, str] = field(default_factory=dict)
+    """The first one, by rule that left out any: the file, or file and row, and what was wrong."""
+
+    def add(self, rule: str, first: str) -> None:
+        """Count one."""
+        self.counts[rule] += 1
+        self.firsts.setdefault(rule, first)
+
+    def ask(self, rule: str) -> None:
+        """Note that a rule was applied, though it may leave out nothing."""
+        self.counts.setdefault(rule, 0)
+
+    def update(self, other: "Drops") -> None:
+        """Count what another part of the set left out."""
+        self.counts.update(other.counts)
+        self.firsts = {**other.firsts, **self.firsts}
+
+    def __len__(self) -> int:
+        return self.counts.total()
 
 
-def without_repeats(samples: Iterable[Sample], counts: Counter[str]) -> list[Sample]:
-    """Keep one of each picture, and none of a picture that has been given different labels.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader made of a set."""
 
-    Args:
-        samples: pictures in any order.
-        counts: gains `repeated` and `contradictory`, the numbers of files left out.
-    """
-    by_content: dict[bytes, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_content[hashlib.sha256(sample.data).digest()].append(sample)
-    kept = []
-    for same in by_content.values():
-        if len({(s.age_low, s.age_high, s.female) for s in same}) > 1:
-            counts["contradictory"] += len(same)
-        else:
-            counts["repeated"] += len(same) - 1
-            kept.append(same[0])
-    return kept
+    samples: Sequence[Sample]
+    """The pictures with a label, in the set's order."""
+    drops: Drops
+    """What has no label that can be read."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many were left out, by rule."""
+        return self.drops.counts

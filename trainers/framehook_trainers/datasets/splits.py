@@ -1,95 +1,119 @@
-"""Splits by content: what shows the same photograph goes to the same side, whatever its file is called."""
+"""Splits by content: what shows the same photograph goes to the same side, in proportions that hold for every age and gender."""
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-SPLITS = ("train", "validation", "test")
+from framehook import UsageError
+from framehook_trainers.datasets.fairface import BRACKETS
+from framehook_trainers.datasets.samples import Sample
 
-_HASH_SIDE = 16
-_SAME_WITHIN = 24  # of 256 bits: recompressed, rescaled and slightly shifted copies; unrelated faces differ in 60 and more
-_TEST_SHARE = 0.10
-_VALIDATION_SHARE = 0.05
-_ROWS_AT_ONCE = 2048
+Split: TypeAlias = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
-
-def difference_hash(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return (256,) bits: whether each cell of a 16 x 16 grid is brighter than the one to its left.
-
-    Source: N. Krawetz, "Kind of Like That" (2013), with a finer grid, for faces cut alike resemble each other in 8 x 8 cells.
-
-    Args:
-        image: (height, width, 3) RGB.
-    """
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    cells = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return np.asarray(cells[:, 1:] > cells[:, :-1]).ravel()
+_TRAIN, _VALIDATION, _TEST = range(3)
+_STARTS = [low for low, _ in BRACKETS.values()]
 
 
-def group_by_content(hashes: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return a group number for each picture, (n,): pictures whose hashes nearly agree, directly or by way of others, share it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How much of each stratum is set aside."""
 
-    Args:
-        hashes: (n, 256).
-    """
-    n, bits = hashes.shape
-    signs = np.where(hashes, np.float32(1), np.float32(-1))
-    pairs = []
-    for start in range(0, n, _ROWS_AT_ONCE):
-        agreement = signs[start : start + _ROWS_AT_ONCE] @ signs[start:].T  # bits that agree less bits that differ
-        rows, columns = np.nonzero(agreement >= bits - 2 * _SAME_WITHIN)
-        pairs.append(np.stack([rows, columns]) + start)
-    rows, columns = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), np.int64)
-    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    test: float = 0.10
+    """Of the pictures of sets without a split of their own."""
+    validation: float = 0.05
+    """Of the pictures that no publisher has put into `test`."""
+
+    def __post_init__(self) -> None:
+        if not (self.test >= 0 and self.validation >= 0 and self.test + self.validation < 1):
+            raise UsageError(f"shares must be 0 or more and leave some for training, got {self.test} and {self.validation}")
 
 
-def assign(groups: NDArray[np.int64], hashes: NDArray[np.bool_], *, published: Sequence[str]) -> list[str]:
-    """Return the split of each picture: a tenth of the groups `test`, a twentieth `validation`, the rest `train`.
+def age_class_of(sample: Sample) -> int:
+    """Return which of FairFace's nine brackets holds the label's youngest year; -1 where the age is unknown."""
+    return -1 if sample.age_low is None else int(np.searchsorted(_STARTS, sample.age_low, side="right")) - 1
 
-    A group's side is decided by its own hashes, so it does not change when other pictures come or go. A picture that its
-    publishers put into `test` takes its group there; a group of nothing but their `train` pictures stays there.
+
+def stratum_of(sample: Sample) -> tuple[str, str, int, int]:
+    """Return what the shares must hold within: set, publisher's split, age class and gender, -1 where unknown."""
+    return sample.dataset, sample.published_split, age_class_of(sample), -1 if sample.female is None else int(sample.female)
+
+
+def assign(groups: NDArray[np.int64], samples: Sequence[Sample], *, shares: Shares, seed: int) -> list[Split]:
+    """Return the split of each picture.
+
+    A set whose publishers split it keeps that: their `test` pictures are for testing, with whatever resembles them, and their
+    `train` pictures are never; a validation part, which nobody publishes, is taken from them. All other pictures are divided so
+    that each stratum has its shares to half a picture, groups staying together: first the groups of several pictures, the largest
+    first, each to the split that lacks most of its share and has room for it (after Sechidis, Tsoumakas and Vlahavas, "On the
+    Stratification of Multi-Label Data", ECML 2011), then single pictures, drawn by lot, as many as are still missing.
 
     Args:
         groups: (n,) as `group_by_content` gives them.
-        hashes: (n, 256).
-        published: (n,) where the pictures' publishers put them, `train`, `test`, or nothing.
+        samples: (n,).
+        shares: of each stratum.
+        seed: of the lots.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for i, group in enumerate(groups.tolist()):
-        members[group].append(i)
-    splits = [""] * len(groups)
-    for rows in members.values():
-        wanted = {published[i] for i in rows}
-        if wanted == {"train"} or "test" in wanted:
-            split = "test" if "test" in wanted else "train"
-        else:
-            split = _split_of(min(np.packbits(hashes[i]).tobytes() for i in rows))
-        for i in rows:
-            splits[i] = split
-    return splits
+    _, strata = np.unique([f"{stratum_of(sample)}" for sample in samples], return_inverse=True)
+    published = np.array([sample.published_split for sample in samples], dtype=np.str_)
+    forced = np.isin(groups, groups[published == "test"])
+    splits = np.where(forced, _TEST, _TRAIN)
+    missing = _targets(strata, published, ~forced, shares)  # (strata, 3)
+    targets = np.maximum(missing, 1)
+
+    sizes = np.bincount(groups, minlength=1)
+    order = np.random.default_rng(seed).permutation(len(groups))  # of the pictures: the lots
+    several = order[~forced[order] & (sizes[groups[order]] > 1)]
+    for rows in _largest_first(groups, several):
+        counts = np.bincount(strata[rows], minlength=len(missing))
+        fits = (missing >= counts[:, None]).all(axis=0, where=counts[:, None] > 0)
+        lack = (counts[:, None] * missing / targets).sum(axis=0)
+        best = int(np.argmax(np.where(fits, lack, -1))) if fits.any() else _TRAIN
+        splits[rows] = best
+        missing[:, best] -= counts
+    single = order[~forced[order] & (sizes[groups[order]] == 1)]
+    for stratum in range(len(missing)):
+        rows = single[strata[single] == stratum]
+        test, validation = missing[stratum, _TEST], missing[stratum, _VALIDATION]
+        splits[rows[:test]] = _TEST
+        splits[rows[test : test + validation]] = _VALIDATION
+    return [SPLITS[split] for split in splits]
 
 
-def _split_of(key: bytes) -> str:
-    place = int.from_bytes(hashlib.sha256(key).digest()[:8]) / 2**64  # evenly spread over 0 to 1
-    if place < _TEST_SHARE:
-        return "test"
-    return "validation" if place < _TEST_SHARE + _VALIDATION_SHARE else "train"
+def check_no_leak(keys: Sequence[str] | Sequence[int] | NDArray[np.int64], splits: Sequence[str], *, what: str) -> None:
+    """Make sure that nothing of one content lies on two sides.
 
-
-def check_no_leak(groups: Sequence[int] | NDArray[np.int64], splits: Sequence[str]) -> None:
-    """Make sure that no group of one content lies on two sides.
+    Args:
+        keys: (n,) what pictures of the same content share.
+        splits: (n,).
+        what: the key, for the message.
 
     Raises:
         ValueError: one does.
     """
-    seen: dict[int, str] = {}
-    for group, split in zip(map(int, groups), splits, strict=True):
-        if seen.setdefault(group, split) != split:
-            raise ValueError(f"content group {group} lies in '{seen[group]}' and in '{split}': prepare the faces again")
+    seen: dict[str, str] = {}
+    for key, split in zip(map(str, keys), splits, strict=True):
+        if seen.setdefault(key, split) != split:
+            raise ValueError(f"{what} {key} lies in '{seen[key]}' and in '{split}': the splits leak, prepare the faces again")
+
+
+def _targets(
+    strata: NDArray[np.int64], published: NDArray[np.str_], free: NDArray[np.bool_], shares: Shares
+) -> NDArray[np.int64]:
+    """Return how many pictures each split should get of each stratum, (strata, 3)."""
+    counts = np.bincount(strata[free], minlength=int(strata.max(initial=-1)) + 1)
+    own = np.zeros(len(counts), bool)
+    own[strata[published != ""]] = True
+    validation = np.floor(counts * shares.validation + 0.5).astype(np.int64)
+    test = np.where(own, 0, np.floor(counts * shares.test + 0.5)).astype(np.int64)
+    return np.stack([counts - validation - test, validation, test], axis=1)
+
+
+def _largest_first(groups: NDArray[np.int64], rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Return the rows of each group, the largest group first, equal ones in the order in which they first appear."""
+    numbers, first, member, sizes = np.unique(groups[rows], return_index=True, return_inverse=True, return_counts=True)
+    by_group = np.split(rows[np.argsort(member, kind="stable")], np.cumsum(sizes)[:-1]) if len(numbers) else []
+    return [by_group[i] for i in np.lexsort([first, -sizes])]

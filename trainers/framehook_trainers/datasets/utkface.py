@@ -1,33 +1,45 @@
 """UTKFace: aligned 200 x 200 chips with exact ages (Zhang, Song and Qi, CVPR 2017). For non-commercial research only."""
 
 import re
-from collections import Counter
-from pathlib import Path
 
-from framehook_trainers.datasets.samples import Sample, read_tars, without_repeats
+from framehook_trainers.datasets.samples import MALFORMED_NAME, Drops, Reading, Sample
+from framehook_trainers.datasets.storage import find_pictures
 
 NAME = "utkface"
 LICENCE = "UTKFace: non-commercial research purposes only"
 
-_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_[0-4]_\d+\.jpg\.chip\.jpg")
+RACES = ("White", "Black", "Asian", "Indian", "Others")
+"""By the number in the name."""
+
+_NAME = re.compile(r"(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_\d+\.jpg(\.chip\.jpg)?")
 
 
-def read(folder: Path) -> tuple[list[Sample], Counter[str]]:
-    """Return the clean pictures, and how many files were `read`, left out and `kept`.
+def read(location: str) -> Reading:
+    """Return the pictures of a folder, of one tar, or of a folder of tar shards.
 
-    The labels stand in the names: `[age]_[gender]_[race]_[date&time].jpg.chip.jpg`, gender 0 male and 1 female. A name with a
-    missing field is left out, for which field is missing cannot be told.
+    The labels stand in the names: `[age]_[gender]_[race]_[date&time].jpg`, with `.chip.jpg` behind it where the face is cut out;
+    gender 0 male and 1 female. A name with a missing field is left out, for which field is missing cannot be told.
+
+    Raises:
+        SourceNotFoundError: no picture is there.
     """
-    counts: Counter[str] = Counter()
     samples = []
-    for path, data in read_tars(folder, "utkface-*.tar"):
-        counts["read"] += 1
-        match = _NAME.fullmatch(path.rpartition("/")[2])
+    drops = Drops()
+    for picture in find_pictures(location, of=NAME):
+        match = _NAME.fullmatch(picture.name.rpartition("/")[2])
         if match is None:
-            counts["malformed name"] += 1
+            drops.add(MALFORMED_NAME, picture.name)
             continue
         age = int(match["age"])
-        samples.append(Sample(dataset=NAME, name=path, data=data, age_low=age, age_high=age, female=match["gender"] == "1"))
-    kept = without_repeats(samples, counts)
-    counts["kept"] = len(kept)
-    return kept, counts
+        samples.append(
+            Sample(
+                dataset=NAME,
+                name=picture.name,
+                read=picture.read,
+                age_low=age,
+                age_high=age,
+                female=match["gender"] == "1",
+                race=RACES[int(match["race"])],
+            )
+        )
+    return Reading(samples, drops)

@@ -1,0 +1,95 @@
+"""Residual networks of 18 and 34 layers.
+
+Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1. The stem is two strided
+3 x 3 convolutions for one of 7 x 7 and a pooling, after He et al., "Bag of Tricks for Image Classification" (CVPR 2019): they
+halve the channels at the highest resolution, where normalising takes longer than convolving.
+"""
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from framehook_plugins.agegender.networks.network import Network
+from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
+
+OUTPUTS = Outputs(age=AgeDistribution(), gender=GenderLogit())
+
+
+class _ResNet(Network):
+    blocks: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        *,
+        outputs: Outputs = OUTPUTS,
+        width: Annotated[int, Field(ge=2)] = 64,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width // 2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        channels = [width, width, 2 * width, 4 * width, 8 * width]
+        stages = zip(pairwise(channels), self.blocks, strict=True)
+        self.stages = nn.Sequential(*(_stage(before, after, blocks=blocks) for (before, after), blocks in stages))
+        self.dropout = nn.Dropout(dropout)
+        self.age = nn.Linear(channels[-1], outputs.age.size)
+        self.gender = nn.Linear(channels[-1], outputs.gender.size)
+        self.draw_filters()
+
+    def forward(self, pixels: Tensor) -> Prediction:
+        """Return the outputs for each face of (n, 3, height, width)."""
+        features = self.dropout(self.stages(self.stem(pixels)).mean(dim=(2, 3)))  # (n, 8 * width)
+        return Prediction(self.age(features), self.gender(features))
+
+
+class ResNet18(_ResNet):
+    """The 18-layer layout.
+
+    Args:
+        outputs: what the heads say.
+        width: channels of the first stage; each of the three stages after it has twice as many as the one before.
+        dropout: share of the features that training hides from the two heads.
+    """
+
+    blocks = (2, 2, 2, 2)
+
+
+class ResNet34(_ResNet):
+    """The 34-layer layout; its options are those of `ResNet18`."""
+
+    blocks = (3, 4, 6, 3)
+
+
+class _Block(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut around them (figure 2 of the paper)."""
+
+    def __init__(self, before: int, after: int, *, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        nn.init.zeros_(cast(Tensor, cast(nn.BatchNorm2d, self.body[-1]).weight))  # each block begins as its shortcut
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.relu(self.body(features) + self.shortcut(features))
+
+
+def _stage(before: int, after: int, *, blocks: int) -> nn.Sequential:
+    first = _Block(before, after, stride=1 if before == after else 2)
+    return nn.Sequential(first, *(_Block(after, after, stride=1) for _ in range(blocks - 1)))

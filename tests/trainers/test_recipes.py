@@ -1,0 +1,144 @@
+import json
+import shutil
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framehook import ArraySource, Detections
+from framehook_cli.main import run as framehook
+from framehook_plugins.agegender import checkpoint
+from framehook_plugins.agegender.classifier import AgeGenderClassifier
+from framehook_trainers import recipes
+
+TINY = {
+    "framehook": ("epochs=2", "small_epochs=1", "calm_epochs=1", "batch=32", "width=4", "mixup_alpha=0.2"),
+    "resnet34-transfer": ("first_epochs=1", "epochs=1", "batch=16", "width=4"),
+    "separable-multi": ("epochs=1", "batch=32", "width=4"),
+    "twobranch-cnn": ("epochs=2", "batch=32"),
+    "vgg16-ordinal": ("epochs=1", "batch=32", "input_size=32", "dense_width=8", "ordinal=kappa"),
+    "wrn-16-8": ("epochs=1", "batch=32", "depth=10", "width=1"),
+}
+"""What keeps each recipe within seconds."""
+
+
+@pytest.fixture(scope="module")
+def faces(tiny_data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "faces"
+    sources = [f"{name}:{tiny_data}" for name in ("utkface", "fairface")]
+    assert framehook(["prepare", *sources, "--out", str(out), "--workers", "1", "--validation-share", "0.2"]) == 0
+    return out
+
+
+def train(name, faces, out, *more, settings=None):
+    chosen = [part for setting in settings or TINY[name] for part in ("--set", setting)]
+    return framehook(["train", name, "--faces", str(faces), "--out", str(out), "--device", "cpu", *chosen, *more])
+
+
+@pytest.fixture(scope="module")
+def trained(faces, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "framehook"
+    assert train("framehook", faces, out) == 0
+    return out
+
+
+def test_every_recipe_is_tried_here():
+    assert TINY.keys() == recipes.RECIPES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(TINY.keys() - {"framehook"}))
+def test_the_weights_of_each_recipe_run_in_the_plugin_as_they_are(name, faces, tmp_path):
+    assert train(name, faces, tmp_path / "run") == 0
+
+    weights = tmp_path / "run" / "model.safetensors"
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    frame = next(iter(ArraySource([picture])))
+    faces_found = Detections(boxes=np.array([[40, 40, 140, 150]], np.float32))
+    (found,) = AgeGenderClassifier(weights=str(weights), device="cpu").classify([frame], [faces_found])
+    assert 0 <= found.attributes["age"][0] <= 120
+    assert found.attributes["gender"][0] in ("female", "male")
+    assert name in checkpoint.read_header(weights).recipe
+
+
+def test_a_run_leaves_all_that_is_needed_to_judge_and_repeat_it(trained):
+    left = {path.name for path in trained.iterdir()}
+
+    assert left >= {
+        "checkpoint.pt",
+        "config.toml",
+        "confusion-age.png",
+        "confusion-gender.png",
+        "learning-curves.png",
+        "log.jsonl",
+        "metrics.json",
+        "model-card.md",
+        "model.safetensors",
+        "predicted-age.png",
+        "reliability.png",
+        "worst-errors.png",
+    }
+    settings = tomllib.loads((trained / "config.toml").read_text())
+    assert (settings["recipe"], settings["epochs"], settings["width"]) == ("framehook", 2, 4)
+    assert [json.loads(line)["epoch"] for line in (trained / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+def test_the_weights_say_how_they_were_made_and_how_good_they_are(trained):
+    header = checkpoint.read_header(trained / "model.safetensors")
+
+    assert (header.architecture, header.options["width"], header.input_size) == ("resnet18", 4, 112)
+    assert "non-commercial" in header.licence
+    assert header.metrics.keys() == {"utkface test", "fairface test"}
+    low, high = header.metrics["utkface test"]["age.mae"]["low"], header.metrics["utkface test"]["age.mae"]["high"]
+    assert low <= header.metrics["utkface test"]["age.mae"]["value"] <= high
+
+
+def test_a_finished_run_is_not_overwritten(trained, faces, capsys):
+    before = (trained / "model.safetensors").read_bytes()
+
+    assert train("framehook", faces, trained) == 2
+
+    assert "already holds a run: continue it with --resume, or name another --out" in capsys.readouterr().err
+    assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_there_must_be_something_to_resume(faces, tmp_path, capsys):
+    assert train("framehook", faces, tmp_path, "--resume") == 2
+
+    assert "there is no run to resume in" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(trained, faces, capsys):
+    settings = [setting.replace("width=4", "width=8") for setting in TINY["framehook"]]
+
+    assert train("framehook", faces, trained, "--resume", settings=settings) == 2
+
+    assert "was begun with width 4, got 8: resume it with the same settings" in capsys.readouterr().err
+
+
+def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
+    longer = Path(shutil.copytree(trained, tmp_path / "longer"))
+    settings = [setting.replace("epochs=2", "epochs=3") for setting in TINY["framehook"]]
+
+    assert train("framehook", faces, longer, "--resume", settings=settings) == 0
+
+    assert len((longer / "log.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("framehok", (), "there is no recipe 'framehok'; did you mean 'framehook'?"),
+        ("framehook", ("epoch=3",), "recipe 'framehook' has no option 'epoch'; did you mean 'epochs'?"),
+        ("framehook", ("epochs=many",), "recipe 'framehook': option 'epochs' got 'many'"),
+        ("framehook", ("epochs",), "--set got 'epochs', want NAME=VALUE"),
+        ("framehook", ('datasets=["imdb"]',), "no training face is of 'imdb'"),
+    ],
+    ids=["recipe", "setting", "value", "form", "data set"],
+)
+def test_what_is_mistyped_is_told_in_one_line(name, settings, message, faces, tmp_path, capsys):
+    assert train(name, faces, tmp_path / "run", settings=settings or ("seed=1",)) != 0
+
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error

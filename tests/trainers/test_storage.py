@@ -1,0 +1,110 @@
+import sys
+
+import pytest
+
+from framehook import SourceError, SourceNotFoundError, UsageError
+from framehook_trainers.datasets.formats import read_samples
+from framehook_trainers.datasets.storage import find_pictures, join, list_files, read_bytes
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An object store on this machine, and how to put files into it: `s3://faces`."""
+    boto3 = pytest.importorskip("boto3")
+    server_module = pytest.importorskip("moto.server")
+    s3fs = pytest.importorskip("s3fs")
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="faces")
+    yield lambda name, data: client.put_object(Bucket="faces", Key=name, Body=data)
+    client.close()
+    server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_sets_in_an_object_store_are_those_on_the_disk(bucket, tiny_data):
+    for path in tiny_data.iterdir():
+        bucket(f"sets/{path.name}", path.read_bytes())
+
+    for data_format in ("utkface", "fairface"):
+        here, there = (read_samples(data_format, place).samples for place in (str(tiny_data), "s3://faces/sets"))
+        assert [(s.name, s.label, s.published_split) for s in there] == [(s.name, s.label, s.published_split) for s in here]
+        assert [s.read() for s in there[::20]] == [s.read() for s in here[::20]]
+
+
+def test_loose_files_tables_and_metadata_are_read_from_an_object_store(bucket, tmp_path, write_mat):
+    bucket("loose/sub/20_1_0_2017.jpg", b"a")
+    bucket("people.csv", b"path,age\nloose/sub/20_1_0_2017.jpg,20\n")
+    columns = {"dob": [720_000], "photo_taken": [2010], "full_path": ["loose/sub/20_1_0_2017.jpg"], "gender": [1]}
+    write_mat(tmp_path / "wiki.mat", "wiki", **columns, face_score=[2], second_face_score=[float("nan")])
+    bucket("wiki.mat", (tmp_path / "wiki.mat").read_bytes())
+
+    places = {"utkface": "s3://faces/loose", "table": "s3://faces/people.csv", "imdb-wiki": "s3://faces/wiki.mat"}
+    for data_format, place in places.items():
+        (sample,) = read_samples(data_format, place).samples
+        assert sample.read() == b"a"
+
+
+@pytest.mark.parametrize("place", ["s3://faces/nothing", "s3://no-such-bucket/sets"], ids=["no file", "no bucket"])
+def test_what_an_object_store_has_not_is_told(bucket, place):
+    with pytest.raises(SourceNotFoundError, match=f"'{place}'"):
+        list_files(place)
+    with pytest.raises(SourceNotFoundError, match=f"'{place}.csv' is not there"):
+        read_bytes(f"{place}.csv")
+
+
+def test_a_missing_package_is_told_with_what_brings_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+
+    with pytest.raises(UsageError, match=r"reading 's3://faces/sets' needs fsspec: pip install 'framehook\[train\]'"):
+        read_samples("utkface", "s3://faces/sets")
+
+
+def test_a_store_of_an_unknown_kind_is_told():
+    pytest.importorskip("fsspec")
+
+    with pytest.raises(UsageError, match=r"'nowhere://faces' cannot be reached: .*nowhere"):
+        read_samples("utkface", "nowhere://faces")
+
+
+def test_files_on_the_disk_do_without_fsspec(chips, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+
+    assert len(read_samples("utkface", str(chips)).samples) == 48
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    (tmp_path / "utkface-00.tar").write_bytes(b"no archive" * 200)
+
+    with pytest.raises(SourceError, match=r"utkface-00\.tar' cannot be read as an uncompressed tar archive"):
+        find_pictures(str(tmp_path), of="utkface")
+
+
+def test_a_folder_for_a_file_is_an_error_with_its_name(tmp_path):
+    with pytest.raises(SourceError, match=f"'{tmp_path}' cannot be read: .*directory"):
+        read_bytes(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("folder", "path", "whole"),
+    [
+        ("/data", "a/b.jpg", "/data/a/b.jpg"),
+        ("/data", "/other/b.jpg", "/other/b.jpg"),
+        ("s3://faces/sets/", "a/b.jpg", "s3://faces/sets/a/b.jpg"),
+        ("/data", "s3://faces/b.jpg", "s3://faces/b.jpg"),
+    ],
+    ids=["below a folder", "absolute", "below a URL", "a URL"],
+)
+def test_a_path_is_below_its_folder_unless_it_stands_for_itself(folder, path, whole):
+    assert join(folder, path) == whole

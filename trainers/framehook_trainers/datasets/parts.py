@@ -1,0 +1,152 @@
+"""Long work in parts: shared by processes, each part written whole or not at all, so that a killed run can go on."""
+
+import io
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from framehook import RunError
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Task = TypeVar("Task", bound=Sized)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[Task]):
+    """The parts of one stage of the work, each a file of arrays."""
+
+    folder: Path
+    """Where the files are."""
+    stage: str
+    """How they are called."""
+    work: Callable[[Task], Arrays]
+    """Makes a part: a function that other processes can import."""
+
+    def compute(self, tasks: Sequence[Task], pool: "Workers", *, progress: Callable[[int], None]) -> None:
+        """Make the parts that are not there yet.
+
+        Args:
+            tasks: what each part is made from.
+            pool: the processes that share the work.
+            progress: told how many items of the tasks are done.
+        """
+        done = sum(len(task) for i, task in enumerate(tasks) if self._path(i).is_file())
+        progress(done)
+        missing = [_Job(self.work, task, self._path(i)) for i, task in enumerate(tasks) if not self._path(i).is_file()]
+        for count in pool.map(_Job.run, missing):
+            done += count
+            progress(done)
+
+    def read(self, i: int, *names: str) -> Arrays:
+        """Return these arrays of the i-th part, or all."""
+        with np.load(self._path(i)) as arrays:
+            return {name: arrays[name] for name in names or arrays.files}
+
+    def _path(self, i: int) -> Path:
+        return self.folder / f"{self.stage}-{i:06}.npz"
+
+
+class Workers:
+    """Processes that share some work, or this one alone; each computes with one thread, for sums depend on their number.
+
+    Args:
+        number: of processes; with 1 the work is done here.
+    """
+
+    def __init__(self, number: int) -> None:
+        # Spawned, for a forked process inherits torch's locked thread pools.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(number, mp_context=context, initializer=_begin_process) if number > 1 else None
+
+    def map(self, work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield what `work` returns of each task, in order.
+
+        Raises:
+            RunError: a process was killed.
+        """
+        if self._pool is None:
+            with _one_thread():
+                yield from map(work, tasks)
+            return
+        try:
+            yield from self._pool.map(work, tasks)
+        except BrokenProcessPool as error:
+            raise RunError("a worker process was killed, perhaps for want of memory: use fewer workers, and --resume") from error
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def map_over_processes(work: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int) -> Iterator[Result]:
+    """Yield what `work` returns of each task, in order, computed by so many processes.
+
+    Raises:
+        RunError: a process was killed.
+    """
+    with Workers(workers) as pool:
+        yield from pool.map(work, tasks)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that is there as a whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[Task]):
+    """One part to make."""
+
+    work: Callable[[Task], Arrays]
+    task: Task
+    path: Path
+
+    def run(self) -> int:
+        """Make the part, and return how many items it holds."""
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **self.work(self.task))
+        write_whole(self.path, file.getvalue())
+        return len(self.task)
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])

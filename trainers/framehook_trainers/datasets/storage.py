@@ -1,0 +1,180 @@
+"""Files wherever they lie: on this machine, or in an object store that fsspec reaches (`s3://bucket/folder`).
+
+A location is a path or a URL. This is the only file that knows fsspec, and it is imported for URLs only.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from framehook import SourceError, SourceNotFoundError, UsageError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def is_url(location: str) -> bool:
+    """Say whether it names something that fsspec must fetch."""
+    return "://" in location
+
+
+def join(folder: str, path: str) -> str:
+    """Return where a path within a folder is; a URL and an absolute path stand for themselves."""
+    if is_url(path):
+        return path
+    return f"{folder.rstrip('/')}/{path.lstrip('/')}" if is_url(folder) else str(Path(folder) / path)
+
+
+def parent(location: str) -> str:
+    """Return the folder that a file lies in."""
+    return location.rpartition("/")[0] if is_url(location) else str(Path(location).parent)
+
+
+def name_of(location: str) -> str:
+    """Return the last part of a location."""
+    return location.rstrip("/").rpartition("/")[2] if is_url(location) else Path(location).name
+
+
+def list_files(folder: str) -> list[str]:
+    """Return the paths of all files below a folder, relative to it with `/` between their parts, sorted.
+
+    Raises:
+        SourceNotFoundError: no such folder.
+    """
+    if not is_url(folder):
+        top = Path(folder)
+        if not top.is_dir():
+            raise SourceNotFoundError(f"'{folder}' is not there; name a folder, a tar archive, or a URL of one")
+        return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
+    with _source_errors(folder):
+        files, path = _remote(folder)
+        found = [str(name) for name in files.find(path)]
+    if not found:
+        raise SourceNotFoundError(f"nothing lies below '{folder}'; check the bucket, the path and the credentials")
+    return sorted(name.removeprefix(path.rstrip("/")).lstrip("/") for name in found)
+
+
+def read_bytes(location: str, *, start: int = 0, end: int | None = None) -> bytes:
+    """Return a file's bytes, or those from `start` up to `end`.
+
+    Raises:
+        SourceNotFoundError: no such file.
+        SourceError: it cannot be read.
+    """
+    with _source_errors(location):
+        if is_url(location):
+            files, path = _remote(location)
+            return cast(bytes, files.cat_file(path, start=start or None, end=end))
+        with Path(location).open("rb") as file:
+            file.seek(start)
+            return file.read() if end is None else file.read(end - start)
+
+
+class Picture(NamedTuple):
+    """A file that is there, and how to read it."""
+
+    name: str
+    """Its path within the folder or the archive."""
+    read: Callable[[], bytes]
+    """Returns its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """Reads a whole file."""
+
+    location: str
+    """Which."""
+
+    def __call__(self) -> bytes:
+        """Return its bytes."""
+        return read_bytes(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReader:
+    """Reads a part of a file, such as a member of an uncompressed archive."""
+
+    location: str
+    """Which file."""
+    start: int
+    """The first byte."""
+    end: int
+    """The byte after the last."""
+
+    def __call__(self) -> bytes:
+        """Return the part's bytes."""
+        return read_bytes(self.location, start=self.start, end=self.end)
+
+
+def find_pictures(location: str, *, of: str) -> list[Picture]:
+    """Return what a tar archive or a folder holds, sorted by shard and file, without reading any of it.
+
+    In a folder these are, of the first kind that is there: the members of the tar shards that bear the set's name, the picture
+    files with all files beside them, the members of all tar shards.
+
+    Args:
+        location: an uncompressed tar archive, or a folder.
+        of: a part of the shards' names.
+
+    Raises:
+        SourceNotFoundError: there is neither.
+    """
+    if location.endswith(".tar"):
+        return list(_members(location))
+    files = list_files(location)
+    tars = [name for name in files if name.endswith(".tar")]
+    named = [name for name in tars if of in name.rpartition("/")[2].lower()]
+    if not named and any(name.lower().endswith(PICTURES) for name in files):
+        return [Picture(name, FileReader(join(location, name))) for name in files if name not in tars]
+    if not tars:
+        raise SourceNotFoundError(f"no picture and no tar shard of {of} in '{location}'; name the folder that holds them")
+    return [picture for name in named or tars for picture in _members(join(location, name))]
+
+
+def _members(archive: str) -> Iterator[Picture]:
+    """Yield the files of an archive: only its headers are read."""
+    with _source_errors(archive), _open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        for member in tar:
+            if member.isreg():
+                yield Picture(member.name, SliceReader(archive, member.offset_data, member.offset_data + member.size))
+
+
+def _open(location: str) -> BinaryIO:
+    if not is_url(location):
+        return Path(location).open("rb")
+    files, path = _remote(location)
+    return cast(BinaryIO, io.BufferedReader(files.open(path, "rb")))
+
+
+def _remote(location: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise UsageError(f"reading '{location}' needs fsspec: pip install 'framehook[train]'") from error
+    try:
+        files, path = fsspec.core.url_to_fs(location)
+    except ImportError as error:
+        raise UsageError(f"reading '{location}' needs another package ({error}): pip install 'framehook[train]'") from error
+    except ValueError as error:
+        raise UsageError(f"'{location}' cannot be reached: {error}; name a path, or a URL such as s3://bucket/folder") from error
+    return files, str(path)
+
+
+@contextmanager
+def _source_errors(location: str) -> Iterator[None]:
+    """Turn what the operating system, tarfile or an object store's client raises into one line that names the place."""
+    try:
+        yield
+    except (SourceError, UsageError):
+        raise
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"'{location}' is not there") from error
+    except tarfile.TarError as error:
+        raise SourceError(f"'{location}' cannot be read as an uncompressed tar archive: {error}") from error
+    except Exception as error:  # each store's client has errors of its own, such as missing credentials
+        raise SourceError(f"'{location}' cannot be read: {error}") from error

@@ -1,0 +1,117 @@
+"""A network with what it sees and what its outputs mean: from prepared faces to answers, and to its weights file's header."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from framehook import Image
+from framehook_plugins.agegender import checkpoint
+from framehook_plugins.agegender.inference import both_views
+from framehook_plugins.agegender.networks import Network, build
+from framehook_plugins.agegender.outputs import OLDEST, Decoder, Outputs
+from framehook_plugins.agegender.pixels import Colour, Normalisation
+from framehook_trainers.datasets import fairface, utkface
+from framehook_trainers.datasets.faces import Faces
+from framehook_trainers.metrics import Answers
+
+_LICENCES = {utkface.NAME: utkface.LICENCE, fairface.NAME: fairface.LICENCE}
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """What a weights file will say of its network, but for how well it does."""
+
+    architecture: str
+    """A name in `framehook_plugins.agegender.networks.NETWORKS`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The network's keywords."""
+    input_size: int
+    """Pixels of the input's sides."""
+    outputs: Outputs
+    """What the heads say."""
+    colour: Colour = "RGB"
+    """The input's channels."""
+    mean: tuple[float, ...] = (0.5, 0.45, 0.42)
+    """Of each channel, in units of 0 to 1: subtracted from the input."""
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    """Of each channel, in units of 0 to 1: the input is divided by it."""
+
+    def network(self) -> Network:
+        """Return the network with fresh weights."""
+        return build(self.architecture, outputs=self.outputs, **self.options)
+
+    def normalisation(self, device: torch.device) -> Normalisation:
+        """Return what turns pixels, (n, size, size, 3) uint8, into the network's input."""
+        return Normalisation(colour=self.colour, mean=self.mean, std=self.std).to(device)
+
+    @torch.inference_mode()
+    def answer(self, network: nn.Module, faces: Faces, *, device: torch.device, flip: bool) -> Answers:
+        """Return what the network says of each face, seen as inference would cut it.
+
+        Args:
+            network: in evaluation mode, on the device.
+            faces: n prepared faces.
+            device: where it runs.
+            flip: average over each face and its mirror image.
+        """
+        normalise, decode = self.normalisation(device), Decoder(self.outputs).to(device)
+        parts = []
+        for start in range(0, len(faces), _AT_ONCE):
+            crops = self.seen(faces, np.arange(start, min(start + _AT_ONCE, len(faces))))
+            pixels = torch.from_numpy(crops).to(device)
+            decoded = decode(network(normalise(torch.cat([pixels, pixels.flip(2)]) if flip else pixels)))
+            parts.append([each.cpu().numpy() for each in (both_views(decoded) if flip else decoded)])
+        age, age_std, female = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Answers(age=age, age_std=age_std, female=female)
+
+    def seen(self, faces: Faces, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return these faces at the size of the input, (k, size, size, 3), whatever size they were prepared at."""
+        crops = faces.centres(rows)
+        return crops if crops.shape[1] == self.input_size else np.stack([_resized(crop, self.input_size) for crop in crops])
+
+    def header(self, faces: Faces, *, shown: Sequence[str], recipe: str, metrics: dict[str, Any]) -> checkpoint.Header:
+        """Return the header of the weights file.
+
+        Args:
+            faces: of the training split.
+            shown: the sets that training saw.
+            recipe: the command and its settings.
+            metrics: what was measured, by split.
+        """
+        rows = np.concatenate([faces.rows(dataset=name) for name in shown])
+        ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
+        counts = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown)
+        return checkpoint.Header(
+            architecture=self.architecture,
+            options=dict(self.options),
+            input_size=self.input_size,
+            colour=self.colour,
+            mean=self.mean,
+            std=self.std,
+            crop_margin=faces.geometry.margin,
+            crop_shift=faces.geometry.shift,
+            crop_border=faces.geometry.border,
+            outputs=self.outputs,
+            age_range=(int(ages.min()), int(ages.max())),
+            training_data=f"{counts}, split by image content",
+            licence=". ".join(_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown)
+            + ". The weights carry the terms of all their data.",
+            recipe=recipe,
+            metrics=metrics,
+            date=datetime.now(UTC).date().isoformat(),
+        )
+
+
+def _resized(crop: Image, size: int) -> Image:
+    shrinking = size < crop.shape[0]
+    return np.asarray(
+        cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR), dtype=np.uint8
+    )

@@ -1,0 +1,131 @@
+"""The network that ships: a small ResNet whose age is a distribution, so that exact ages and brackets train together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs
+from framehook_trainers.augment import Augmentation, augment, mixup
+from framehook_trainers.batches import Batch, Batches
+from framehook_trainers.design import Design
+from framehook_trainers.draws import seeded
+from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mean
+from framehook_trainers.runs import Run
+from framehook_trainers.schedules import OneCycle
+from framehook_trainers.train import Learning
+
+_MIXING = 1  # tells the draws of mixup from those of the views
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every setting of a run."""
+
+    epochs: int = 18
+    """Passes over the training faces."""
+    batch: int = 128
+    """Faces a step."""
+    datasets: tuple[str, ...] = ("utkface", "fairface")
+    """The sets to train on."""
+    utkface_repeats: float = 2.0
+    """How often an epoch shows each face of UTKFace, whose ages are exact, for once of the others'."""
+    balance: float = 0.0
+    """0 shows ages as often as they occur, 1 all nine age classes equally often."""
+    width: int = 48
+    """Channels of the network's first stage."""
+    dropout: float = 0.2
+    """Before the two heads."""
+    input_size: int = 112
+    """Pixels of the input's sides."""
+    small_epochs: int = 8
+    """The first of the epochs, in which the views are small: coarse shapes are learnt from half the pixels, at half the cost."""
+    small_size: int = 80
+    """Pixels of the sides of such a view."""
+    calm_epochs: int = 2
+    """The last of the epochs, in which fewer views are spoiled: inference mostly sees clear faces."""
+    spoil_share: float = 0.3
+    """Share of the views that are spoiled as video spoils faces; half of it in the calm epochs."""
+    erase_share: float = 0.15
+    """Share of the views with a covered piece; none in the calm epochs."""
+    mixup_alpha: float = 0.0
+    """Faces are blended by a Beta distribution of this parameter; 0: not at all."""
+    peak_rate: float = 3e-3
+    """The highest learning rate."""
+    weight_decay: float = 0.05
+    """Of AdamW."""
+    average: float = 0.998
+    """Share of the averaged weights that a step keeps."""
+    age_sigma: float = 2.0
+    """Years; standard deviation of the Gaussian that an exact age asks for."""
+    age_mean_weight: float = 0.05
+    """Weight of the mean's L1 error, per year."""
+    gender_smoothing: float = 0.05
+    """How much the gender labels are doubted."""
+    seed: int = 0
+    """Of the weights, the order and the augmentation."""
+
+
+def train(config: Config, run: Run) -> None:
+    """Train, and leave everything in the run's folder."""
+    torch.manual_seed(config.seed)
+    faces = run.split("train")
+    design = Design(
+        architecture="resnet18",
+        options={"width": config.width, "dropout": config.dropout},
+        input_size=config.input_size,
+        outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
+    )
+    normalise = design.normalisation(run.world.device)
+
+    lively = Augmentation(spoil_share=config.spoil_share, erase_share=config.erase_share)
+    calm = replace(lively, spoil_share=config.spoil_share / 2, erase_share=0.0)
+
+    def views(pixels: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+        size = config.small_size if epoch < config.small_epochs else config.input_size
+        how = calm if epoch >= config.epochs - config.calm_epochs else lively
+        return augment(pixels, how, covers=faces.geometry.size, size=size, generator=generator)
+
+    repeats = {"utkface": config.utkface_repeats} if "utkface" in config.datasets else {}
+    batches = Batches(
+        faces,
+        size=config.batch,
+        seed=config.seed,
+        world=run.world,
+        datasets=config.datasets,
+        repeats=repeats,
+        balance=config.balance,
+        views=views,
+    )
+    learning = Learning(
+        epochs=config.epochs,
+        schedule=OneCycle(peak=config.peak_rate, steps=config.epochs * batches.steps_per_epoch),
+        weight_decay=config.weight_decay,
+        average=config.average,
+        compile=run.compile,
+        seed=config.seed,
+    )
+
+    def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
+        of_age, of_gender = batch.ages[:, 0] >= 0, batch.female >= 0
+        if config.mixup_alpha == 0:
+            age, gender = _losses(network(normalise(batch.pixels)), batch.ages, batch.female, config)
+            return {"age": masked_mean(age, of_age), "gender": masked_mean(gender, of_gender)}
+        generator = seeded(config.seed, batch.step, run.world.rank, _MIXING)
+        mixed = mixup(batch.pixels, alpha=config.mixup_alpha, generator=generator)
+        prediction = network(normalise(mixed.pixels))
+        own = _losses(prediction, batch.ages, batch.female, config)
+        others = _losses(prediction, batch.ages[mixed.partners], batch.female[mixed.partners], config)
+        age, gender = (mixed.blend(mine, theirs) for mine, theirs in zip(own, others, strict=True))
+        return {"age": masked_mean(age, mixed.known(of_age)), "gender": masked_mean(gender, mixed.known(of_gender))}
+
+    network = run.learn(design.network(), batches, losses, learning=learning, validated_as=design)
+    run.finish(network, design, shown=config.datasets)
+
+
+def _losses(prediction: tuple[Tensor, Tensor], ages: Tensor, female: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    """Return the losses of ages and genders, (n,) each."""
+    logits, gender = prediction
+    age = age_loss(logits, ages, sigma=config.age_sigma, mean_weight=config.age_mean_weight)
+    return age, binary_cross_entropy(gender[:, 0], female, smoothing=config.gender_smoothing)

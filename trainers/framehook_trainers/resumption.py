@@ -1,0 +1,43 @@
+"""The file that a run is resumed from: written whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from framehook import ModelError, OutputError
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint; where that fails the one before stays.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
+    part = folder / f"{CHECKPOINT}.part"
+    try:
+        torch.save(dict(state), part)
+        part.replace(folder / CHECKPOINT)
+    except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
+        part.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise OutputError(
+            f"'{folder / CHECKPOINT}' cannot be written, the one before is kept ({reason}); make room, and resume the run"
+        ) from error
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return what the checkpoint holds, its tensors on the CPU.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    path = folder / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in many ways: zip, pickle, storage
+        raise ModelError(f"'{path}' cannot be read as a checkpoint ({type(error).__name__}); begin the run anew") from error
+    return state

@@ -1,0 +1,210 @@
+"""The folder of a run: its settings while it goes, and at its end the weights file and all that judges them."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+from torch import Tensor, nn
+
+from framehook import OutputError, SourceNotFoundError, UsageError
+from framehook_plugins.agegender import checkpoint
+from framehook_plugins.agegender.outputs import AgeValue
+from framehook_trainers.batches import Batch, Batches
+from framehook_trainers.calibration import fit_temperature
+from framehook_trainers.datasets.faces import Faces, read_faces
+from framehook_trainers.datasets.splits import SPLITS, Split
+from framehook_trainers.design import Design
+from framehook_trainers.distributed import World
+from framehook_trainers.epoch_log import LOG
+from framehook_trainers.metrics import Answers, Labels, measure
+from framehook_trainers.reports import write_run_report
+from framehook_trainers.resumption import CHECKPOINT
+from framehook_trainers.train import Learning, Trainer
+
+N = TypeVar("N", bound=nn.Module)
+
+SETTINGS, WEIGHTS = "config.toml", "model.safetensors"
+_MAY_CHANGE = "epochs"
+_BRIEFLY = ("gender.accuracy", "age.mae", "age.within_5", "age.bracket_accuracy")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a recipe."""
+
+    recipe: str
+    """The recipe's name."""
+    config: Any
+    """Its settings: a dataclass of numbers, words and lists."""
+    faces: Path
+    """What `framehook prepare` wrote."""
+    folder: Path
+    """Where the run leaves everything."""
+    world: World
+    """The processes that train together."""
+    resume: bool = False
+    """Go on from the checkpoint."""
+    compile: str | None = None
+    """Backend of `torch.compile`; None: not compiled."""
+
+    def begin(self) -> None:
+        """Make sure that the run may begin, or go on, and write its settings.
+
+        Raises:
+            UsageError: the folder holds a run that is not to be resumed, or one with other settings; or a split is empty.
+            SourceNotFoundError: there are no faces, or there is no run to resume.
+            OutputError: the folder cannot be written.
+        """
+        for name in SPLITS:
+            self.split(name)  # what the end of the run needs is missed now
+        if not self.world.main:
+            return
+        settings = {"recipe": self.recipe, **dataclasses.asdict(self.config)}
+        if self.resume:
+            self._check_settings(settings)
+        elif any(self.folder.glob(f"**/{CHECKPOINT}")):
+            raise UsageError(f"'{self.folder}' already holds a run: continue it with --resume, or name another --out")
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items() if value is not None]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / SETTINGS).write_text("".join(lines), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"'{self.folder}' cannot be written: {error.strerror}; choose another --out") from error
+
+    def _check_settings(self, wanted: Mapping[str, Any]) -> None:
+        """Make sure that a run goes on as it began; only its number of epochs may change."""
+        try:
+            begun = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SourceNotFoundError(f"no '{self.folder / SETTINGS}': there is no run to resume in '{self.folder}'") from error
+        same = json.loads(json.dumps(wanted))  # tuples become lists, as in the file
+        differ = [
+            f"{name} {begun.get(name)}, got {value}"
+            for name, value in same.items()
+            if name != _MAY_CHANGE and begun.get(name) != value
+        ]
+        if differ:
+            raise UsageError(f"'{self.folder}' was begun with {'; '.join(differ)}: resume it with the same settings")
+
+    def split(self, name: Split) -> Faces:
+        """Open a split of the prepared faces.
+
+        Raises:
+            SourceNotFoundError: a file is missing.
+            UsageError: the split is empty, or leaks.
+        """
+        faces = read_faces(self.faces, split=name)
+        if not len(faces):
+            raise UsageError(f"the {name} split of '{self.faces}' is empty: prepare more pictures, or larger shares")
+        return faces
+
+    def say(self, what: object) -> None:
+        """Print a line, once however many processes there are."""
+        if self.world.main:
+            click.echo(str(what))
+
+    def learn(
+        self,
+        network: N,
+        batches: Batches,
+        losses_of: Callable[[nn.Module, Batch], Mapping[str, Tensor]],
+        *,
+        learning: Learning,
+        validated_as: Design | None = None,
+        folder: Path | None = None,
+    ) -> N:
+        """Train a network to the end of its epochs, with a line for each, and return it with its averaged weights.
+
+        Args:
+            network: as it begins; where the run is resumed its weights are read from the checkpoint.
+            batches: of the training split.
+            losses_of: as `Trainer.epochs` asks for it.
+            learning: how.
+            validated_as: what the network is, to measure each epoch on the validation split; None: not measured.
+            folder: where the checkpoint and the log are kept: the run's, or one of its own in it.
+        """
+        folder = folder or self.folder
+        if self.world.main:
+            folder.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(network, learning=learning, folder=folder, world=self.world)
+        if self.resume and trainer.resume():
+            self.say(f"resumed at step {trainer.step} of {learning.epochs * batches.steps_per_epoch}")
+        held = self.split("validation")
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            return {} if validated_as is None else self._validation(validated_as, network, held)
+
+        for epoch in trainer.epochs(batches, losses_of, validate=validate):
+            self.say(epoch)
+        return trainer.finish()
+
+    def _validation(self, design: Design, network: nn.Module, faces: Faces) -> dict[str, float]:
+        """Return what an epoch's line tells of the validation split."""
+        measured = measure(design.answer(network, faces, device=self.world.device, flip=False), labels_of(faces))
+        return {name: value["value"] for name, value in briefly(measured).items()}
+
+    def finish(self, network: nn.Module, design: Design, *, shown: tuple[str, ...]) -> None:
+        """Calibrate on the validation split, measure on the test split, and write the weights file and the report.
+
+        Args:
+            network: trained, in evaluation mode.
+            design: what it is.
+            shown: the sets that training saw.
+        """
+        if not self.world.main:
+            return
+        device = self.world.device
+        held, tests = self.split("validation"), self.split("test")
+        design = calibrated(design, design.answer(network, held, device=device, flip=True), labels_of(held))
+        answers, labels = design.answer(network, tests, device=device, flip=True), labels_of(tests)
+        metrics = {
+            f"{name} test": briefly(measure(answers.take(rows), labels.take(rows)))
+            for name in np.unique(tests.datasets).tolist()
+            if len(rows := tests.rows(dataset=name))
+        }
+        command = f"framehook train {self.recipe}, settings {json.dumps(dataclasses.asdict(self.config))}"
+        header = design.header(self.split("train"), shown=shown, recipe=command, metrics=metrics)
+        checkpoint.write(self.folder / WEIGHTS, network, header)
+        log = [json.loads(line) for line in (self.folder / LOG).read_text(encoding="utf-8").splitlines()]
+        write_run_report(
+            self.folder,
+            header=header,
+            answers=answers,
+            labels=labels,
+            crops_of=lambda rows: design.seen(tests, rows),
+            log=log,
+        )
+        self.say(f"'{self.folder / WEIGHTS}' written; '{self.folder / 'model-card.md'}' says how good it is")
+
+
+def labels_of(faces: Faces) -> Labels:
+    """Return what is known of prepared faces."""
+    return Labels(ages=faces.ages, female=faces.female, races=faces.races)
+
+
+def briefly(measured: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the main metrics that the labels allow, each with its interval."""
+    brief = {}
+    for name in _BRIEFLY:
+        part, _, metric = name.partition(".")
+        if (value := measured[part][metric]) is not None:
+            low, high = measured[part][f"{metric}_95"]
+            brief[name] = {"value": value, "low": low, "high": high}
+    return brief
+
+
+def calibrated(design: Design, answers: Answers, labels: Labels) -> Design:
+    """Return the design with what the validation split says of its uncertainty: the temperature, and an age value's error."""
+    outputs = design.outputs
+    if len(np.unique(labels.female[labels.female >= 0])) == 2:
+        outputs = outputs.model_copy(update={"gender_temperature": fit_temperature(answers.female, labels.female)})
+    exact = labels.exact
+    if isinstance(outputs.age, AgeValue) and exact.any():
+        error = float(np.sqrt(((answers.age - labels.ages[:, 0])[exact] ** 2).mean()))
+        outputs = outputs.model_copy(update={"age": outputs.age.model_copy(update={"std": error})})
+    return dataclasses.replace(design, outputs=outputs)
