@@ -12,13 +12,14 @@ from torch import Tensor
 
 from framehook import UsageError
 from framehook_trainers.datasets.faces import Faces
+from framehook_trainers.datasets.fairface import BRACKETS
 from framehook_trainers.distributed import World
 from framehook_trainers.draws import seeded, upload
 
 Rows: TypeAlias = NDArray[np.int64]
 T = TypeVar("T")
 
-_CLASS_STARTS = (0, 3, 10, 20, 30, 40, 50, 60, 70)  # years: the first of each of FairFace's brackets
+_CLASS_STARTS = [low for low, _ in BRACKETS.values()]  # years
 _UPLOADED_AT_ONCE = 4096
 
 
