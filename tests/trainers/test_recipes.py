@@ -125,6 +125,27 @@ def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
     assert len((longer / "log.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_run_can_begin_with_the_weights_of_another_and_takes_over_their_terms(trained, faces, tmp_path):
+    settings = (*TINY["framehook"], f"start={trained / 'model.safetensors'}", 'datasets=["fairface"]', "batch=8", "peak_rate=1e-9")
+
+    assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
+
+    begun, _ = checkpoint.read(trained / "model.safetensors")
+    ended, header = checkpoint.read(tmp_path / "run" / "model.safetensors")
+    for name, filters in begun.named_parameters():
+        np.testing.assert_allclose(ended.get_parameter(name).detach(), filters.detach(), atol=1e-3, err_msg=name)
+    assert "begun with weights trained on 50 faces of utkface" in header.training_data
+    assert "UTKFace: non-commercial research purposes only" in header.licence
+
+
+def test_weights_of_another_shape_are_no_start(trained, faces, tmp_path, capsys):
+    settings = (*TINY["framehook"], f"start={trained / 'model.safetensors'}", "width=8")
+
+    assert train("framehook", faces, tmp_path / "run", settings=settings) == 1
+
+    assert "this run trains resnet18 with {'width': 8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from framehook import Image
+from framehook import Image, ModelError
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.inference import both_views
 from framehook_plugins.agegender.networks import Network, build
@@ -22,6 +23,7 @@ from framehook_trainers.datasets.faces import Faces
 from framehook_trainers.metrics import Answers
 
 _LICENCES = {utkface.NAME: utkface.LICENCE, fairface.NAME: fairface.LICENCE}
+_CARRIED = ". The weights carry the terms of all their data."
 _AT_ONCE = 256
 
 
@@ -44,9 +46,26 @@ class Design:
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     """Of each channel, in units of 0 to 1: the input is divided by it."""
 
+    start: Path | None = None
+    """The weights file that training begins with; None: fresh weights."""
+
     def network(self) -> Network:
-        """Return the network with fresh weights."""
-        return build(self.architecture, outputs=self.outputs, **self.options)
+        """Return the network as training begins with it.
+
+        Raises:
+            ModelError: the file to start from is no weights file, is damaged, or holds another network.
+        """
+        network = build(self.architecture, outputs=self.outputs, **self.options)
+        if self.start is not None:
+            begun, header = checkpoint.read(self.start)
+            shapes, wanted = _shapes(begun), _shapes(network)
+            if header.architecture != self.architecture or shapes != wanted:
+                raise ModelError(
+                    f"'{self.start}' holds {header.architecture} with {dict(header.options)} and its own outputs, this run "
+                    f"trains {self.architecture} with {dict(self.options)}: choose the same settings, or another start"
+                )
+            network.load_state_dict(begun.state_dict())
+        return network
 
     def normalisation(self, device: torch.device) -> Normalisation:
         """Return what turns pixels, (n, size, size, 3) uint8, into the network's input."""
@@ -88,7 +107,12 @@ class Design:
         """
         rows = np.concatenate([faces.rows(dataset=name) for name in shown])
         ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
-        counts = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown)
+        data = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown) + ", split by image content"
+        licences = [_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown]
+        if self.start is not None:  # what it was taught is still in the weights, and so are the terms
+            begun = checkpoint.read_header(self.start)
+            data += f"; begun with weights trained on {begun.training_data}"
+            licences.append(f"The weights it was begun with: {begun.licence.removesuffix(_CARRIED)}")
         return checkpoint.Header(
             architecture=self.architecture,
             options=dict(self.options),
@@ -101,13 +125,16 @@ class Design:
             crop_border=faces.geometry.border,
             outputs=self.outputs,
             age_range=(int(ages.min()), int(ages.max())),
-            training_data=f"{counts}, split by image content",
-            licence=". ".join(_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown)
-            + ". The weights carry the terms of all their data.",
+            training_data=data,
+            licence=". ".join(licences) + _CARRIED,
             recipe=recipe,
             metrics=metrics,
             date=datetime.now(UTC).date().isoformat(),
         )
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _resized(crop: Image, size: int) -> Image:

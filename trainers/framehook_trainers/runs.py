@@ -160,7 +160,9 @@ class Run:
             return
         device = self.world.device
         held, tests = self.split("validation"), self.split("test")
-        design = calibrated(design, design.answer(network, held, device=device, flip=True), labels_of(held))
+        rows = np.concatenate([held.rows(dataset=name) for name in shown])  # the others' terms are not to reach the weights
+        calibrating = design.answer(network, held, device=device, flip=True).take(rows)
+        design = calibrated(design, calibrating, labels_of(held).take(rows))
         answers, labels = design.answer(network, tests, device=device, flip=True), labels_of(tests)
         metrics = {
             f"{name} test": briefly(measure(answers.take(rows), labels.take(rows)))

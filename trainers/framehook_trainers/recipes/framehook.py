@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from framehook_plugins.agegender.classifier import find_weights
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs
 from framehook_trainers.augment import Augmentation, augment, mixup
 from framehook_trainers.batches import Batch, Batches
@@ -33,6 +34,8 @@ class Config:
     """How often an epoch shows each face of UTKFace, whose ages are exact, for once of the others'."""
     balance: float = 0.0
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
+    start: str = ""
+    """Weights to begin with, a bundled name or a file of this recipe; empty: fresh ones."""
     width: int = 48
     """Channels of the network's first stage."""
     dropout: float = 0.2
@@ -76,6 +79,7 @@ def train(config: Config, run: Run) -> None:
         options={"width": config.width, "dropout": config.dropout},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
+        start=find_weights(config.start) if config.start else None,
     )
     normalise = design.normalisation(run.world.device)
 
