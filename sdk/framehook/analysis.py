@@ -20,6 +20,7 @@ _FIRST_VIEWS = 5  # a new track is looked at this often in a row, so that its fi
 _REVIEWS_PER_SECOND = 2.0  # and then so often
 _FRAMES_BETWEEN_REVIEWS = 10  # where the frame rate is unknown
 _FORGET_FRAMES = 20_000
+_DETECT_SECONDS = 0.15  # between detections where a refiner follows: every 5th frame at 30 frames/s, every 4th at 25
 
 
 @dataclass(slots=True)
@@ -87,8 +88,8 @@ class Stages:
     """Each called once for each stream."""
     names: Mapping[type, str]
     """What to call the objects of each class in messages."""
-    detect_every: int = 1
-    """Detect on every n-th frame, and follow in between."""
+    detect_every: int | None = 1
+    """Detect on every n-th frame, and follow in between; None chooses by the frames' times where the detector is a `Refiner`."""
     classify_every: int | None = None
     """Frames between two looks at a track that is known; None chooses from the frame rate."""
 
@@ -106,20 +107,38 @@ class StreamState:
         self.tracker = stages.make_tracker() if stages.make_tracker else None
         self.aggregators = [TrackAggregator(classifier.columns) for classifier in stages.classifiers]
         self.analyzers = [make() for make in stages.make_analyzers]
-        self.last_seen = np.empty(0, np.int64)
-        """The tracks of the last frame that was really looked at."""
+        self.last = Detections.empty()
+        """What was found in the last frame that was really looked at, without attributes."""
         self._frames = 0
-        self._detect_every = stages.detect_every if self.tracker is not None else 1
+        self._detected: tuple[int, float] | None = None  # number and seconds of the last frame that was to be detected on
+        follows = self.tracker is not None and (stages.detect_every is not None or isinstance(stages.detector, Refiner))
+        self._detect_every = stages.detect_every if follows else 1
         self._looks: dict[int, tuple[int, int]] = {}  # track -> how often it was looked at, and when last
         rate = stream.rate or 0
         between = round(float(rate) / _REVIEWS_PER_SECOND) if rate else _FRAMES_BETWEEN_REVIEWS
         self._classify_every = stages.classify_every or max(1, between)
 
-    def next_frame(self) -> tuple[int, bool]:
-        """Count a frame: return its place among the processed ones, and whether it is one to detect on."""
+    def next_frame(self, seconds: float) -> tuple[int, bool]:
+        """Count a frame: return its place among the processed ones, and whether it is one to detect on.
+
+        Args:
+            seconds: the frame's time.
+        """
         number = self._frames
         self._frames += 1
-        return number, number % self._detect_every == 0
+        if self._detected is None:
+            due = True
+        elif self._detect_every is not None:
+            due = number - self._detected[0] >= self._detect_every
+        else:
+            due = not 0 <= seconds - self._detected[1] < _DETECT_SECONDS
+        if due:
+            self.detects_on(number, seconds)
+        return number, due
+
+    def detects_on(self, number: int, seconds: float) -> None:
+        """Note that a frame is detected on, be it due or not."""
+        self._detected = number, seconds
 
     def to_classify(self, detections: Detections, number: int) -> NDArray[np.int64]:
         """Return the rows that want a look: new tracks, those not looked at for some time, and all without a track.
@@ -178,7 +197,7 @@ class Analysis:
         Returns:
             The results in the order of the batch; where a plugin raised, those of the frames before it, and the error.
         """
-        items = [_Item(state, frame, *state.next_frame()) for state, frame in batch]
+        items = [_Item(state, frame, *state.next_frame(frame.seconds)) for state, frame in batch]
         error: StageError | None = None
         for step, batched in self._steps:
             done, raised = _attempt(step, items, batched=batched)
@@ -207,16 +226,31 @@ class Analysis:
             if item.detect or isinstance(self._stages.detector, Refiner):
                 tracked = self._ask(tracker, "track", [item], partial(tracker.update, item.frame, item.detections))
                 item.detections = self._same_rows(tracker, tracked, item.detections)
-                item.state.last_seen = item.detections.tracks
+                item.state.last = item.detections.without_attributes(*item.detections.attributes)
 
     def _follow(self, tracker: Tracker, item: _Item) -> Detections:
         """Say where the known tracks are in a frame that is not detected on."""
+        last = item.state.last
         expected = self._ask(tracker, "track", [item], partial(tracker.predict, item.frame))
+        expected = expected.without_attributes(*expected.attributes)
+        # A tracker also expects those it has lost from sight.
+        seen = np.isin(expected.tracks, last.tracks)
         if not isinstance(refiner := self._stages.detector, Refiner):
-            # A tracker also expects those it has lost from sight; nobody has seen them, so they are not reported.
-            return expected[np.isin(expected.tracks, item.state.last_seen)]
-        found = self._ask(refiner, "refine", [item], lambda: refiner.refine([item.frame], [expected]))
-        return self._one_each(refiner, found, [item])[0]
+            return expected[seen]  # nobody has seen the others, so they are not reported
+        candidates = last[last.tracks == NO_TRACK]  # too new to be expected
+        if len(expected) and expected.names != last.names:
+            candidates = candidates[[]]
+        near = Detections.concatenate([some for some in (expected, candidates) if len(some)])
+        if not len(near):
+            return last[[]]
+        found = self._ask(refiner, "refine", [item], lambda: refiner.refine([item.frame], [near]))
+        refined = self._one_each(refiner, found, [item])[0]
+        if np.isin(expected.tracks[seen], refined.tracks).all():
+            return refined
+        item.detect = True  # a face was lost: it turned away, or the picture is another one
+        item.state.detects_on(item.number, item.frame.seconds)
+        self._detect([item])
+        return item.detections
 
     def _select(self, items: list[_Item]) -> None:
         for item in items:

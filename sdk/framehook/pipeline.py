@@ -37,7 +37,8 @@ class Pipeline:
         device: `auto`, `cpu` or `cuda`, for every plugin that has an option `device`.
         out: the folder under which sinks write their relative paths.
         batch: frames that are analysed at once, at most.
-        detect_every: detect on every n-th frame, and follow in between.
+        detect_every: detect on every n-th frame, and follow in between; None detects about six times a second where the detector
+            is a `Refiner`, else on every frame.
         classify_every: frames between two looks at a face that is known; None looks about twice a second.
         start: seconds; earlier frames are passed over.
         end: seconds; where the analysis stops; None for the end.
@@ -61,7 +62,7 @@ class Pipeline:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         out: Path = Path(),
         batch: AtLeastOne = 4,
-        detect_every: AtLeastOne = 1,
+        detect_every: AtLeastOne | None = None,
         classify_every: AtLeastOne | None = None,
         start: Annotated[float, Field(ge=0)] = 0.0,
         end: Annotated[float, Field(gt=0)] | None = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from framehook.contracts import Classifier, Detector, Tracker
+from framehook.contracts import Classifier, Detector, Refiner, Tracker
 from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Frame, Image, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
@@ -177,6 +177,28 @@ class DetectorConformance:
         alone = [detector.detect([frame])[0] for frame in frames]
         for one, together in zip(alone, detector.detect(frames), strict=True):
             np.testing.assert_allclose(one.boxes, together.boxes, atol=0.5)
+
+
+class RefinerConformance:
+    """Tests that every refiner passes. Subclass it in a test file, and say in `make` how yours is made."""
+
+    def make(self) -> Refiner:
+        """Return the refiner to test."""
+        raise NotImplementedError("say in make() how your refiner is made")
+
+    def test_it_keeps_the_protocol(self) -> None:
+        """It has the method of a refiner."""
+        assert isinstance(self.make(), Refiner)
+
+    def test_it_returns_of_each_frame_some_of_what_was_there(self) -> None:
+        """One result for each frame, none of its tracks new or twice, in frames of mixed sizes and one of nothing known."""
+        frames = [make_frame(grey_image(96, 64), index=0), make_frame(grey_image(1, 1)), make_frame(grey_image(40, 200), index=1)]
+        known = Detections(boxes=np.array([[10, 10, 40, 50], [60, 20, 90, 60]], np.float32), tracks=np.array([3, 7]))
+        found = self.make().refine(frames, [known, Detections.empty(), known])
+        assert len(found) == len(frames)
+        assert len(found[1]) == 0
+        for one in found:
+            assert len(set(one.tracks.tolist()) & {3, 7}) == len(one)
 
 
 class TrackerConformance:

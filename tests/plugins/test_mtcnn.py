@@ -9,7 +9,7 @@ import pytest
 import torch
 from facenet_pytorch import MTCNN
 
-from framehook import Detector, DeviceError, Frame, Image, OptionError, StreamInfo, VideoSource, geometry
+from framehook import Detections, Detector, DeviceError, Frame, Image, OptionError, StreamInfo, VideoSource, geometry
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 CLIPS = {  # frames that are quick to reach and, where there are any, show faces
@@ -180,6 +180,40 @@ def test_faces_much_smaller_than_the_smallest_asked_for_are_left_out(shared_vide
     (frame,) = frames_of(shared_videos / "classroom.gif", (0,))
     (found,) = MtcnnDetector(min_face=min_face, device="cpu").detect([frame])
     assert len(found) == faces
+
+
+@pytest.mark.parametrize("clip", ["head-pose-face-detection-female-and-male.gif", "face-demographics-walking-and-pause.gif"])
+def test_known_faces_are_found_again_in_the_next_frame_where_detection_finds_them(
+    shared_videos: Path, detector: MtcnnDetector, clip: str
+) -> None:
+    before, now = frames_of(shared_videos / clip, (15, 16))
+    known, wanted = detector.detect([before, now])
+    known = known.with_tracks(100 + np.arange(len(known))).without_attributes("landmarks")
+
+    (found,) = detector.refine([now], [known])
+
+    overlap = geometry.iou(wanted.boxes, found.boxes)
+    assert len(found) == len(wanted)
+    assert overlap.max(axis=1).min() > 0.7
+    nearest = geometry.iou(found.boxes, known.boxes).argmax(axis=1)
+    assert found.tracks.tolist() == known.tracks[nearest].tolist()
+    assert found.attributes["landmarks"].shape == (len(found), 5, 2)
+
+
+def test_a_face_that_went_away_is_not_found_again(detector: MtcnnDetector, faces: Frame) -> None:
+    (known,) = detector.detect([faces])
+    (found,) = detector.refine([picture(noise(faces.height, faces.width))], [known.with_tracks([1, 2])])
+    assert len(found) == 0
+
+
+def test_where_nothing_is_known_the_picture_is_not_converted(detector: MtcnnDetector, faces: Frame) -> None:
+    class Untouchable(Pixels):
+        def rgb(self) -> Image:
+            raise AssertionError("nobody needs these pixels")
+
+    info = StreamInfo(name="array", width=64, height=48)
+    frame = Frame(stream=info, index=0, pts=0, time_base=Fraction(1, 25), picture=Untouchable(noise(48, 64)))
+    assert [len(found) for found in detector.refine([frame], [Detections.empty()])] == [0]
 
 
 def test_options_that_cannot_be_meant_are_refused() -> None:

@@ -197,6 +197,66 @@ def test_a_refiner_is_asked_in_between():
     assert results[1].detections.boxes.tolist() == [[9, 9, 25, 25]]
 
 
+class Following(FixedDetector):
+    """Remembers which frames it was asked to detect on, and what to find again."""
+
+    def __init__(self, *args, lose=(), **given):
+        super().__init__(*args, **given)
+        self.detected, self.refined, self._lose = [], {}, lose
+
+    def detect(self, frames):
+        self.detected += [frame.index for frame in frames]
+        return super().detect(frames)
+
+    def refine(self, frames, near):
+        self.refined |= {frame.index: known.tracks.tolist() for frame, known in zip(frames, near, strict=True)}
+        return [known[[]] if frame.index in self._lose else known for frame, known in zip(frames, near, strict=True)]
+
+
+def test_a_lost_face_is_looked_for_at_once_and_the_next_detection_comes_later():
+    detector = Following(lose=(2,))
+    results = list(pipeline(detector=detector, detect_every=4, batch=1).run(images(8)))
+    assert detector.detected == [0, 2, 6]
+    assert [len(result.detections) for result in results] == [1] * 8
+
+
+def test_a_face_too_new_for_a_track_is_found_again_too():
+    class Hesitant(OrderTracker):
+        def update(self, frame, detections):
+            return detections
+
+    detector = Following()
+    results = list(pipeline(detector=detector, tracker=Hesitant(), detect_every=3).run(images(3)))
+    assert detector.refined == {1: [-1], 2: [-1]}
+    assert [len(result.detections) for result in results] == [1] * 3
+
+
+def test_where_nothing_is_known_nobody_looks():
+    detector = Following(boxes=())
+    frames = list(images(6))
+    results = list(pipeline(detector=detector, detect_every=3).run(frames))
+    assert (detector.detected, detector.refined) == ([0, 3], {})
+    assert len(results) == 6
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"),
+    [(30, [0, 5, 10]), (25, [0, 4, 8]), (12.5, [0, 2, 4, 6, 8, 10]), (5, list(range(12)))],
+    ids=["30 a second", "25", "12.5", "5"],
+)
+def test_how_seldom_is_detected_hangs_on_the_time_between_frames(rate, wanted):
+    detector = Following()
+    with pipeline(detector=detector).session() as session:
+        for i in range(12):
+            session.push(grey_image(64, 48), seconds=i / rate)
+    assert detector.detected == wanted
+
+
+def test_a_detector_that_cannot_find_again_is_asked_on_every_frame():
+    results = list(pipeline(detector=FixedDetector(but_not=(1,))).run(images(3)))
+    assert [len(result.detections) for result in results] == [1, 0, 1]
+
+
 def test_an_analyzer_sees_every_result_in_order_and_each_stream_has_its_own():
     class Counter:
         def __init__(self):

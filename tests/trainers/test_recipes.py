@@ -126,7 +126,8 @@ def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
 
 
 def test_a_run_can_begin_with_the_weights_of_another_and_takes_over_their_terms(trained, faces, tmp_path):
-    settings = (*TINY["framehook"], f"start={trained / 'model.safetensors'}", 'datasets=["fairface"]', "batch=8", "peak_rate=1e-9")
+    start = f"start={trained / 'model.safetensors'}"
+    settings = (*TINY["framehook"], start, 'datasets=["fairface"]', "batch=8", "peak_rate=1e-9")
 
     assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
 

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from pydantic import Field
 
-from framehook import Detections, Frame, OptionError
+from framehook import Detections, Frame, Image, OptionError, geometry
 from framehook_plugins.device import Device, resolve_device
 
 if TYPE_CHECKING:
-    from framehook_plugins.mtcnn.cascade import Cascade
+    from framehook_plugins.mtcnn.cascade import Cascade, Faces
+
+_NO_IMAGE: Image = np.empty((0, 0, 3), np.uint8)
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -55,6 +58,17 @@ class MtcnnDetector:
             for faces in self._cascade.find([frame.image for frame in frames])
         ]
 
+    def refine(self, frames: Sequence[Frame], near: Sequence[Detections]) -> Sequence[Detections]:
+        """Return what is left of known faces in each frame, with the same tracks and labels, best score first.
+
+        The last two stages look about where each face is expected. A frame without any is not looked at.
+        """
+        found = self._cascade.find_again(
+            [frame.image if len(known) else _NO_IMAGE for frame, known in zip(frames, near, strict=True)],
+            [known.boxes for known in near],
+        )
+        return [_same_faces(faces, known) for faces, known in zip(found, near, strict=True)]
+
     @cached_property
     def _cascade(self) -> "Cascade":
         from framehook_plugins.mtcnn.cascade import Cascade  # brings torch
@@ -62,3 +76,23 @@ class MtcnnDetector:
         return Cascade(
             min_face=self._min_face, thresholds=self._thresholds, factor=self._factor, device=resolve_device(self._device)
         )
+
+
+def _same_faces(faces: "Faces", known: Detections) -> Detections:
+    """Return the faces as those of the known ones that they overlap most, each at most once."""
+    overlap = geometry.iou(faces.boxes, known.boxes)  # (found, known)
+    rows, columns = [], []
+    for row in range(len(overlap)):  # best score first
+        column = int(overlap[row].argmax()) if overlap.shape[1] else 0
+        if overlap[row].max(initial=0) > 0:
+            rows.append(row)
+            columns.append(column)
+            overlap[:, column] = 0
+    return Detections(
+        boxes=faces.boxes[rows],
+        scores=faces.scores[rows],
+        labels=known.labels[columns],
+        tracks=known.tracks[columns],
+        names=known.names,
+        attributes={"landmarks": faces.landmarks[rows]},
+    )

@@ -1,0 +1,122 @@
+"""Compare following faces between detections with detecting them on every frame.
+
+    python benchmarks/refine.py [FOLDER OF CLIPS] [--every 1 2 5 10 0]
+
+The pipeline, without classifiers, runs over each clip with detection on every frame: what it finds there is the reference. Then
+with detection on every n-th frame (0: as often as the pipeline chooses by itself): what share of the reference's faces is found
+again (IoU of at least 0.5), how well the boxes agree, how often a person's track changes, and how much faster it is. Writes
+results/refine.json beside this file, and fails where detection on every 5th frame finds less than 97 % over all clips.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+from numpy.typing import NDArray
+
+from framehook import NO_TRACK, Detections, Pipeline, geometry
+
+HERE = Path(__file__).resolve().parent
+FLOOR = {5: 0.97}
+WORK = ("detect", "refine", "track")
+CHOSEN = 0  # stands for detect_every=None
+
+
+@dataclass
+class Comparison:
+    """How two runs over the same frames agree."""
+
+    found: list[float] = field(default_factory=list)
+    """Of each face of the reference: the largest IoU with a face of the other run, 0 where there is none."""
+    others: int = 0
+    """Faces of the other run that are none of the reference's."""
+    switches: int = 0
+    """How often the other run's track changes along a track of the reference."""
+
+    def add(self, reference: list[Detections], other: list[Detections]) -> None:
+        """Compare the frames of a clip."""
+        track_of: dict[int, int] = {}
+        for wanted, got in zip(reference, other, strict=True):
+            overlap = geometry.iou(wanted.boxes, got.boxes)
+            best = overlap.max(axis=1, initial=0)
+            self.found += best.tolist()
+            self.others += int((overlap.max(axis=0, initial=0) < 0.5).sum())
+            for row in np.flatnonzero((best >= 0.5) & (wanted.tracks != NO_TRACK)):
+                person, track = int(wanted.tracks[row]), int(got.tracks[overlap[row].argmax()])
+                if track != NO_TRACK:
+                    self.switches += track_of.setdefault(person, track) != track
+                    track_of[person] = track
+
+    def report(self) -> dict[str, Any]:
+        """Return the numbers."""
+        ious: NDArray[np.float64] = np.array(self.found)
+        hits = ious[ious >= 0.5]
+        return {
+            "faces": len(ious),
+            "recall": round(len(hits) / max(len(ious), 1), 4),
+            "median_iou": round(float(np.median(hits)), 4) if len(hits) else None,
+            "iou_5th_percentile": round(float(np.percentile(hits, 5)), 4) if len(hits) else None,
+            "not_in_reference": self.others,
+            "track_switches": self.switches,
+        }
+
+
+def analyse(clip: Path, every: int) -> tuple[list[Detections], float]:
+    """Return what is found in each frame, and the seconds that finding and following took."""
+    height = Pipeline(classifiers=[]).open_sources(str(clip))[0].open().info.height
+    detector = f"mtcnn:min_face={40 if height >= 1080 else 20}"
+    pipeline = Pipeline(detector=detector, classifiers=[], detect_every=every or None)
+    with pipeline.run(str(clip)) as run:
+        found = [result.detections for result in run]
+    [statistics] = run.statistics.values()
+    return found, sum(statistics.stage_seconds.get(stage, 0.0) for stage in WORK)
+
+
+def main() -> None:
+    arguments = parse()
+    clips = sorted(path for path in arguments.clips.iterdir() if path.suffix in (".gif", ".mp4", ".mkv"))
+    report: dict[str, Any] = {"machine": machine.facts(), "clips": {}, "pooled": {}}
+    pooled = {every: Comparison() for every in arguments.every}
+    spent = dict.fromkeys([1, *arguments.every], 0.0)
+    for clip in clips:
+        reference, seconds = analyse(clip, 1)
+        spent[1] += seconds
+        report["clips"][clip.name] = rows = {}
+        for every in arguments.every:
+            found, took = (reference, seconds) if every == 1 else analyse(clip, every)
+            if every != 1:
+                spent[every] += took
+            alone = Comparison()
+            alone.add(reference, found)
+            pooled[every].add(reference, found)
+            rows[name_of(every)] = {**alone.report(), "speed": round(seconds / took, 2)}
+            print(f"{clip.name}, detection every {name_of(every)}: {rows[name_of(every)]}", flush=True)
+    for every, comparison in pooled.items():
+        report["pooled"][name_of(every)] = {**comparison.report(), "speed": round(spent[1] / spent[every], 2)}
+        print(f"all clips, detection every {name_of(every)}: {report['pooled'][name_of(every)]}")
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "refine.json").write_text(json.dumps(report, indent=2) + "\n")
+    missed = [every for every, least in FLOOR.items() if every in pooled and pooled[every].report()["recall"] < least]
+    if missed:
+        sys.exit(f"detection every {missed[0]} finds less than {FLOOR[missed[0]]:.0%}")
+
+
+def name_of(every: int) -> str:
+    """Return what to call a setting in the results."""
+    return "as chosen" if every == CHOSEN else str(every)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("clips", type=Path, nargs="?", default=Path("../shared/videos"))
+    parser.add_argument("--every", type=int, nargs="+", default=[1, 2, 5, 10, CHOSEN])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
