@@ -12,6 +12,7 @@ import click
 
 from framehook import Plugins, RunError, UsageError, did_you_mean, load_plugins
 from framehook_cli.analyze import analyze
+from framehook_cli.bench import bench
 from framehook_cli.demo import demo
 from framehook_cli.doctor import doctor
 from framehook_cli.evaluate import evaluate
@@ -38,7 +39,7 @@ def cli() -> None:
     """Analyse video: find faces, follow them, estimate apparent age and gender."""
 
 
-for command in (analyze, demo, doctor, evaluate, plugins, prepare, train):
+for command in (analyze, bench, demo, doctor, evaluate, plugins, prepare, train):
     cli.add_command(command)
 
 

@@ -36,6 +36,7 @@ class Counters:
     tracks: int = 0
     started: float = field(default_factory=time.perf_counter)
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    inference_seconds: float = 0.0
     interrupted: bool = False
     warnings: list[str] = field(default_factory=list)
     error: str = ""
@@ -57,6 +58,9 @@ class Counters:
 
     def statistics(self, stream: str) -> StreamStatistics:
         """Return what has been counted so far."""
+        seconds = (self.ended or time.perf_counter()) - self.started
+        # Decoding and writing have threads of their own, all other stages share one.
+        busiest = max(self.inference_seconds, *(self.stage_seconds.get(stage, 0.0) for stage in ("decode", "write")))
         return StreamStatistics(
             stream=stream,
             decoded=self.decoded,
@@ -66,8 +70,9 @@ class Counters:
             damaged=self.damaged,
             detections=self.detections,
             tracks=self.tracks,
-            seconds=(self.ended or time.perf_counter()) - self.started,
+            seconds=seconds,
             stage_seconds=dict(self.stage_seconds),
+            overhead=seconds / busiest if busiest else None,
             interrupted=self.interrupted,
             warnings=tuple(self.warnings),
             error=self.error,

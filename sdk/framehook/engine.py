@@ -252,7 +252,10 @@ class Engine:
         try:
             while (taken := self._inbox.take(self._batch)) is not None:
                 waiting, ended = taken
+                start = time.perf_counter()
                 results, error = analysis.process([(self._state(stream, frame), frame) for stream, (frame, _) in waiting])
+                for stream, _ in waiting:
+                    stream.counters.inference_seconds += (time.perf_counter() - start) / len(waiting)
                 for (stream, (frame, came)), result in zip(waiting, results, strict=False):  # fewer results after an error
                     if frame.stream.live and time.perf_counter() - came > _LATE_SECONDS:
                         stream.counters.late += 1

@@ -58,6 +58,8 @@ class StreamStatistics:
     """Wall-clock time from the start of decoding to the end of the stream."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock time spent in each stage; stages overlap, and a batch's time is shared out by frames."""
+    overhead: float | None = None
+    """Of a stream that ran alone: `seconds` over the time that its busiest thread worked, 1 where all others hide behind it."""
     interrupted: bool = False
     """True where the run was ended before the stream was."""
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,5 @@
 import threading
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -22,6 +23,18 @@ def no_thread_is_left_behind():
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
+
+
+def test_a_run_says_how_much_longer_it_took_than_its_busiest_thread():
+    class Slow(FixedDetector):
+        def detect(self, frames):
+            time.sleep(0.02)
+            return super().detect(frames)
+
+    run = pipeline(detector=Slow(), batch=1).run(images(10))
+    assert len(list(run)) == 10
+    [statistics] = run.statistics.values()
+    assert 1 <= statistics.overhead < statistics.seconds / 0.2
 
 
 def test_every_frame_of_a_recording_comes_out_in_order():

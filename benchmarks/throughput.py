@@ -1,0 +1,133 @@
+"""The whole pipeline against the script that one would write without it, and against decoding alone.
+
+    python benchmarks/throughput.py [FOLDER OF CLIPS] [--frames 500]
+
+The script is the usual one: OpenCV's capture, facenet-pytorch's MTCNN on every frame, torchvision's ResNet-18 on each face, and
+a csv. Both analyse the same clips, looped, with the same smallest face, and take turns. It is checked that the pipeline returns
+every frame, and finds again what the script finds. Writes results/throughput.json beside this file.
+"""
+
+import argparse
+import csv
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import machine
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from looped import loop
+from numpy.typing import NDArray
+from torchvision.models import resnet18
+
+from framehook import Pipeline, VideoSource, geometry
+
+HERE = Path(__file__).resolve().parent
+CLIPS = {"facenet-multiface-1080p.mp4": 40, "sign-bird-480p.mkv": 20}
+"""Clips, and the smallest face to look for in each."""
+LEAST_RECALL = 0.95
+
+Boxes = NDArray[np.float32]
+
+
+def usual_script(clip: Path, out: Path, *, min_face: int) -> dict[int, Boxes]:
+    """Do what one would do without framehook; return the boxes of each frame."""
+    detector = MTCNN(keep_all=True, min_face_size=min_face, device=torch.device("cpu"))
+    network = resnet18(num_classes=2).eval()
+    capture = cv2.VideoCapture(str(clip))
+    boxes_of = {}
+    with out.open("w", newline="") as file, torch.inference_mode():
+        writer = csv.writer(file)
+        while True:
+            there, picture = capture.read()
+            if not there:
+                return boxes_of
+            picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            found, _ = detector.detect(picture)
+            boxes_of[len(boxes_of)] = boxes = np.empty((0, 4), np.float32) if found is None else found.astype(np.float32)
+            for x1, y1, x2, y2 in boxes.astype(int).clip(0).tolist():
+                face = cv2.resize(picture[y1 : y2 + 1, x1 : x2 + 1], (112, 112))
+                pixels = torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255
+                writer.writerow([len(boxes_of), x1, y1, x2, y2, *network(pixels)[0].tolist()])
+
+
+def pipeline_run(clip: Path, out: Path, *, min_face: int) -> tuple[dict[int, Boxes], Any]:
+    """Run the pipeline with its default settings; return the boxes of each frame, and its statistics."""
+    pipeline = Pipeline(detector=f"mtcnn:min_face={min_face}", sinks=["csv:path=out.csv"], out=out)
+    with pipeline.run(str(clip)) as run:
+        boxes_of = {result.frame.index: result.detections.boxes for result in run}
+    [statistics] = run.statistics.values()
+    return boxes_of, statistics
+
+
+def decode_only(clip: Path) -> float:
+    """Return the seconds that decoding takes, without looking at a picture."""
+    start = perf_counter()
+    with VideoSource(clip, name=clip.stem) as source:
+        for _ in source:
+            pass
+    return perf_counter() - start
+
+
+def recall(reference: dict[int, Boxes], found: dict[int, Boxes]) -> float:
+    """Return the share of the reference's boxes that were found."""
+    best = [geometry.iou(boxes, found[i]).max(axis=1, initial=0) for i, boxes in reference.items()]
+    return float((np.concatenate(best) >= 0.5).mean())
+
+
+def measure(clip: Path, out: Path, *, min_face: int, rounds: int) -> dict[str, Any]:
+    """Check, and time in turns."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    for _ in range(rounds):
+        start = perf_counter()
+        expected = usual_script(clip, out / "script.csv", min_face=min_face)
+        frames = len(expected)
+        rates["script"].append(frames / (perf_counter() - start))
+        found, statistics = pipeline_run(clip, out, min_face=min_face)
+        assert sorted(found) == list(range(frames)), "every frame must come out"
+        rates["pipeline"].append(frames / statistics.seconds)
+        rates["decode only"].append(frames / decode_only(clip))
+    found_again = recall(expected, found)
+    assert found_again >= LEAST_RECALL, f"of the script's faces only {found_again:.1%} were found"
+    best = {name: max(values) for name, values in rates.items()}
+    return {
+        "frames": frames,
+        "faces": sum(map(len, expected.values())),
+        "recall": round(found_again, 4),
+        "frames_per_second": {name: round(rate, 1) for name, rate in best.items()},
+        "against_script": round(best["pipeline"] / best["script"], 2),
+        "against_decoding": round(best["pipeline"] / best["decode only"], 3),
+        "overhead": round(statistics.overhead, 3),
+        "milliseconds_per_frame": {
+            stage: round(1e3 * seconds / frames, 2) for stage, seconds in statistics.stage_seconds.items()
+        },
+    }
+
+
+def main() -> None:
+    """Measure all clips, print and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("clips", type=Path, nargs="?", default=HERE.parents[1] / "shared" / "videos")
+    parser.add_argument("--frames", type=int, default=500, help="at least so many, by looping")
+    parser.add_argument("--rounds", type=int, default=2)
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {"machine": machine.facts(), "clips": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, min_face in CLIPS.items():
+            with VideoSource(arguments.clips / name, name=name) as source:
+                frames = sum(1 for _ in source)
+            times = -(-arguments.frames // frames)
+            clip = loop(arguments.clips / name, Path(folder) / name, times=times)
+            report["clips"][name] = measure(clip, Path(folder), min_face=min_face, rounds=arguments.rounds)
+            print(name, json.dumps(report["clips"][name], indent=2), flush=True)
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "throughput.json").write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
