@@ -60,3 +60,13 @@ def test_averages_are_those_of_adaptive_pooling(picture, size):
     crop = AreaPool(np.pad(picture, ((3, 2), (5, 1), (0, 0)))).crops(np.array([[5, 3, 88, 64]]), 24)[0, ..., :3]
     expected = functional.adaptive_avg_pool2d(exact, (24, 24))[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(crop, expected, rtol=2e-7)
+
+
+def test_a_tall_picture_is_proposed_on_in_strips_as_on_the_whole():
+    pixels = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (2, 301, 400, 4)).astype(np.float32)).permute(0, 3, 1, 2)
+    strips = networks.proposal_network()
+    with torch.inference_mode():
+        offsets, probabilities = strips(pixels)
+        expected_offsets, expected_probabilities = strips._network(pixels)
+    torch.testing.assert_close(offsets, expected_offsets, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(probabilities, expected_probabilities, atol=1e-6, rtol=1e-5)

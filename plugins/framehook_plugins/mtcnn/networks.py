@@ -5,12 +5,14 @@ scales, and has zeros for the fourth. Pooling is a few maxima of whole slices: t
 And P-Net's softmax of two is the sigmoid of their difference.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
 
+_STRIP_PIXELS = 50_000
 _MIDDLE, _SCALE = 127.5, 1 / 128  # the weights want (pixel - 127.5) / 128
 
 
@@ -19,7 +21,7 @@ def proposal_network() -> Any:
     network = _faster(PNet())
     network.conv4_1 = _difference(network.conv4_1)
     network.softmax4_1 = nn.Sigmoid()
-    return network
+    return _InStrips(network)
 
 
 def rejection_network() -> Any:
@@ -30,6 +32,28 @@ def rejection_network() -> Any:
 def refinement_network() -> Any:
     """Return O-Net: of (n, 4, 48, 48) it makes offsets (n, 4), landmarks (n, 10) and probabilities (n, 2)."""
     return _faster(ONet())
+
+
+class _InStrips(nn.Module):
+    """P-Net on one strip of a picture after the other: on a CPU, what fits into a core's cache is a third faster.
+
+    Its cell in row r sees the 12 rows from 2 r on, so strips that share 10 rows give exactly what the whole picture gives.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return P-Net's outputs for (n, 4, height, width)."""
+        n, _, height, width = pixels.shape
+        rows = (height - 1) // 2 - 4
+        step = rows if pixels.is_cuda else max(_STRIP_PIXELS // (2 * width * n), 8)
+        if rows <= step:
+            return self._network(pixels)
+        ends = [*range(step, rows - step // 2, step), rows]
+        strips = [pixels[:, :, 2 * start : height if end == rows else 2 * end + 10] for start, end in pairwise([0, *ends])]
+        return tuple(torch.cat(outputs, dim=2) for outputs in zip(*map(self._network, strips), strict=True))
 
 
 class SliceMaxPool(nn.Module):

@@ -1,0 +1,57 @@
+"""How long commands and imports take to begin: `python benchmarks/startup.py`.
+
+Each is run several times in a process of its own, and the fastest counts. It is checked that none of them loads
+torch or another heavy package. Writes results/startup.json beside this file.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import machine
+
+HERE = Path(__file__).resolve().parent
+ROUNDS = 7
+PROGRAMS = {
+    "python": "pass",
+    "import numpy": "import numpy",
+    "import framehook": "import framehook",
+    "framehook --help": "import sys; from framehook_cli.main import run; sys.exit(run(['--help']))",
+    "framehook plugins list": "import sys; from framehook_cli.main import run; sys.exit(run(['plugins', 'list']))",
+}
+WITHOUT = ("torch", "cv2", "scipy", "matplotlib")
+
+
+def seconds(program: str) -> float:
+    """Return how long a program takes, at best."""
+    return min(_timed([sys.executable, "-c", program]) for _ in range(ROUNDS))
+
+
+def _timed(command: list[str]) -> float:
+    start = perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return perf_counter() - start
+
+
+def loaded(program: str) -> list[str]:
+    """Return which of the heavy packages a program loads."""
+    program = program.replace("sys.exit(", "(")
+    check = f"{program}\nimport sys\nprint(*[name for name in {WITHOUT} if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
+    return done.stderr.split()
+
+
+def main() -> None:
+    """Check, time, and write the JSON."""
+    for name, program in PROGRAMS.items():
+        assert not (heavy := loaded(program)), f"{name} loads {heavy}"
+    results = {"machine": machine.facts(), "seconds": {name: round(seconds(program), 3) for name, program in PROGRAMS.items()}}
+    print(json.dumps(results, indent=2))
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / "startup.json").write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
