@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from framehook_plugins.agegender.inference import Estimator
 
 BUNDLED = Path(__file__).parent / "weights"
-DEFAULT = "resnet18-utkface-fairface"
+DEFAULT = "agegender-research"
 GENDERS = ("female", "male")
 
 
@@ -28,7 +28,8 @@ class AgeGenderClassifier:
     Each detection gets `age` and `age_std` in years (mean and standard deviation of what the network holds possible), `gender`
     (`female` or `male`), `gender_score` (its probability, 0.5 to 1), and `quality` (the weight of this view in its track).
 
-    The bundled weights were trained on data for non-commercial research; their model card says what they can and cannot do.
+    The default weights, `agegender-research`, were trained on data for non-commercial research, and carry that term. A model card
+    beside each bundled file says what it can and cannot do.
 
     Args:
         weights: name of bundled weights, or the path of a file that framehook's trainers made.

@@ -1,0 +1,159 @@
+"""Write the tables of docs/performance.md from results/*.json: `python benchmarks/tables.py`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is there is replaced. A table without results
+is left as it is.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+
+Rows = Sequence[Sequence[object]]
+
+
+def detector(results: Mapping[str, Any]) -> Rows:
+    """A row for each clip, and the machine's threads."""
+    rows: list[Sequence[object]] = [("clip", "frames", "faces", "ms a frame", "facenet-pytorch", "times as fast", "lowest IoU")]
+    for name, clip in results["clips"].items():
+        ours, theirs = (1e3 * clip["seconds_per_frame"][which] for which in ("framehook", "reference"))
+        lowest = "" if clip["min_iou"] is None else f"{clip['min_iou']:.5f}"
+        rows.append((f"`{name}`", clip["frames"], clip["boxes"], f"{ours:.1f}", f"{theirs:.1f}", f"{clip['speed']:.1f}", lowest))
+    return rows
+
+
+def refine(results: Mapping[str, Any]) -> Rows:
+    """A row for each setting, over all clips."""
+    rows: list[Sequence[object]] = [
+        ("detection on every …", "recall", "median IoU", "faces that detection does not find", "track changes", "times as fast")
+    ]
+    for every, found in results["pooled"].items():
+        name = {"1": "frame", "as chosen": "as chosen (the default)"}.get(
+            every, f"{every}th frame" if every != "2" else "2nd frame"
+        )
+        share = f"{found['recall']:.1%}".replace("%", " %")
+        rows.append(
+            (
+                name,
+                share,
+                f"{found['median_iou']:.3f}",
+                found["not_in_reference"],
+                found["track_switches"],
+                f"{found['speed']:.1f}",
+            )
+        )
+    return rows
+
+
+def throughput(results: Mapping[str, Any]) -> Rows:
+    """A row for each clip."""
+    rows: list[Sequence[object]] = [
+        ("clip, looped", "frames", "faces", "the usual script", "framehook", "times as fast", "decoding alone", "overhead")
+    ]
+    for name, clip in results["clips"].items():
+        rates = clip["frames_per_second"]
+        script, ours, decoding = (f"{rates[which]:.0f} frames/s" for which in ("script", "pipeline", "decode only"))
+        rows.append(
+            (
+                f"`{name}`",
+                clip["frames"],
+                clip["faces"],
+                script,
+                ours,
+                f"{clip['against_script']:.1f}",
+                decoding,
+                clip["overhead"],
+            )
+        )
+    return rows
+
+
+def stages(results: Mapping[str, Any]) -> Rows:
+    """A row for each clip: where the time goes."""
+    names = list(dict.fromkeys(stage for clip in results["clips"].values() for stage in clip["milliseconds_per_frame"]))
+    rows: list[Sequence[object]] = [("clip, ms a frame", *names)]
+    for name, clip in results["clips"].items():
+        rows.append((f"`{name}`", *(clip["milliseconds_per_frame"].get(stage, "") for stage in names)))
+    return rows
+
+
+def classifier(results: Mapping[str, Any]) -> Rows:
+    """A row for each precision."""
+    rows: list[Sequence[object]] = [("precision, mirror image", "faces a second")]
+    return [*rows, *((name, round(rate)) for name, rate in results["faces_per_second"].items())]
+
+
+def streams(results: Mapping[str, Any]) -> Rows:
+    """A row for each number of streams."""
+    return [
+        ("streams at once", "frames/s of all together"),
+        *((row["streams"], row["frames_per_second"]) for row in results["streams"]),
+    ]
+
+
+def faces(results: Mapping[str, Any]) -> Rows:
+    """A row for each number of faces."""
+    return [("faces", "ms a frame"), *((row["faces"], row["milliseconds_per_frame"]) for row in results["faces"])]
+
+
+def startup(results: Mapping[str, Any]) -> Rows:
+    """A row for each program."""
+    return [("program", "seconds"), *((f"`{name}`", seconds) for name, seconds in results["seconds"].items())]
+
+
+def endurance(results: Mapping[str, Any]) -> Rows:
+    """One row."""
+    memory = {int(frames): mib for frames, mib in results["resident_mib"].items()}
+    first, last = min(memory), max(memory)
+    return [
+        ("frames", "size", "frames/s", f"memory after {first:,}", f"after {last:,}", "growth"),
+        (
+            f"{results['frames']:,}",
+            results["size"],
+            results["frames_per_second"],
+            f"{memory[first]:.0f} MiB",
+            f"{memory[last]:.0f} MiB",
+            f"{results['growth']:.3f} times",
+        ),
+    ]
+
+
+TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Rows]]] = {
+    "detector": ("detector.json", detector),
+    "refine": ("refine.json", refine),
+    "throughput": ("throughput.json", throughput),
+    "stages": ("throughput.json", stages),
+    "classifier": ("classifier.json", classifier),
+    "streams": ("scaling.json", streams),
+    "faces": ("scaling.json", faces),
+    "startup": ("startup.json", startup),
+    "endurance": ("endurance.json", endurance),
+}
+
+
+def as_markdown(rows: Rows) -> str:
+    """Return a table; the first row is its head."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
+
+
+def fill(page: str) -> str:
+    """Return the page with its tables made anew."""
+
+    def table(found: re.Match[str]) -> str:
+        name = found[1]
+        file, rows_of = TABLES[name]
+        path = HERE / "results" / file
+        if not path.exists():
+            return found[0]
+        return f"<!-- table: {name} -->\n{as_markdown(rows_of(json.loads(path.read_text())))}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", table, page, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
