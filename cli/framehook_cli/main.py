@@ -47,6 +47,9 @@ def main() -> None:
     """Run the command line and exit with its status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container leaves whole files, too
     status = run(sys.argv[1:])
+    if status == INTERRUPTED:  # who presses Ctrl-C twice wants no traceback of the clearing up
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has gone
