@@ -142,8 +142,9 @@ class StreamState:
         return number, due
 
     def detects_on(self, number: int, seconds: float) -> None:
-        """Note that a frame is detected on, be it due or not."""
-        self._detected = number, seconds
+        """Note that a frame is detected on, be it due or not; a later one of its batch may have been due already."""
+        if self._detected is None or number > self._detected[0]:
+            self._detected = number, seconds
 
     def to_classify(self, detections: Detections, number: int) -> NDArray[np.int64]:
         """Return the rows that want a look: new tracks, those not looked at for some time, and all without a track.
