@@ -204,6 +204,22 @@ def test_the_card_says_what_it_is_for_how_it_was_made_and_how_right_it_is(measur
     assert "Not as good for all" not in card, "the groups differ by chance only"
 
 
+def test_the_card_tells_the_data_sets_apart(measured):
+    parts = {
+        "utkface test": {
+            "gender.accuracy": {"value": 0.95, "low": 0.94, "high": 0.96},
+            "age.mae": {"value": 4, "low": 3, "high": 5},
+        },
+        "fairface test": {"gender.accuracy": {"value": 0.9, "low": 0.89, "high": 0.91}},
+    }
+
+    card = model_card("any", header=header(metrics=parts), metrics=measure(*measured), log=[])
+
+    assert "| part | gender right | age, mean absolute error |" in card
+    assert "| utkface test | 95.0 % (94.0 % to 96.0 %) | 4.00 years (3.00 years to 5.00 years) |" in card
+    assert "| fairface test | 90.0 % (89.0 % to 91.0 %) | - |" in card
+
+
 def test_the_card_tells_of_a_group_for_whom_the_gender_is_less_often_right(measured):
     answers, labels = measured
     asian = labels.races == "Asian"

@@ -60,6 +60,7 @@ def model_card(
         f"On {metrics['images']:,} images of the test split, none of which training saw. Beside each number stands the interval "
         "that holds 95 % of 1000 bootstrap resamples of these images.",
         _table(["", "value", "95 % of resamples"], _measured(metrics)),
+        *_data_sets(header),
         *_groups(metrics["groups"]),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(header, metrics)),
@@ -115,6 +116,27 @@ def _measured(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if value_at(metrics, name) is not None:
             low, high = value_at(metrics, f"{name}_95")
             yield words, f"{_number(value_at(metrics, name), unit)}", f"{_number(low, unit)} to {_number(high, unit)}"
+
+
+def _data_sets(header: Header) -> Iterator[str]:
+    """Yield a table of what each set's part of the split gives, where there are several: sets differ in what they ask."""
+    if len(header.metrics) < 2:
+        return
+    units = {name: unit for name, _, unit in _METRICS}
+    shown = [name for name in _NAMES if any(name in measured for measured in header.metrics.values())]
+    yield "By data set, with the same intervals:"
+    yield _table(
+        ["part", *(_NAMES[name] for name in shown)],
+        [
+            [part, *(_with_interval(measured[name], units[name]) if name in measured else "-" for name in shown)]
+            for part, measured in header.metrics.items()
+        ],
+    )
+
+
+def _with_interval(measured: Mapping[str, float], unit: str) -> str:
+    value, low, high = (_number(measured[which], unit) for which in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def _groups(groups: Mapping[str, Any]) -> Iterator[str]:
