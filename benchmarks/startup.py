@@ -18,6 +18,7 @@ PROGRAMS = {
     "python": "pass",
     "import numpy": "import numpy",
     "import framehook": "import framehook",
+    "from framehook import Pipeline": "from framehook import Pipeline",
     "framehook --help": "import sys; from framehook_cli.main import run; sys.exit(run(['--help']))",
     "framehook plugins list": "import sys; from framehook_cli.main import run; sys.exit(run(['plugins', 'list']))",
 }

@@ -20,9 +20,10 @@ _SECONDS = 4
 @click.option("--verbose", is_flag=True, help="Show where errors come from.")
 @click.pass_obj
 def demo(installed: Plugins, out: Path, quiet: bool, verbose: bool) -> None:
-    """Make a short clip by moving a virtual camera over a photograph, and analyse it.
+    """Analyse a short clip made of a photograph.
 
-    The photograph is the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is downloaded.
+    A virtual camera moves over the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is
+    downloaded.
     """
     clip = make_clip(out / "grace-hopper.mp4")
     pipeline = Pipeline(sinks=["csv", "jsonl", "tracks", "video", "summary"], out=out, plugins=installed)

@@ -6,29 +6,51 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import click
 
 from framehook import Plugins, RunError, UsageError, did_you_mean, load_plugins
-from framehook_cli.analyze import analyze
-from framehook_cli.bench import bench
-from framehook_cli.demo import demo
-from framehook_cli.doctor import doctor
-from framehook_cli.evaluate import evaluate
-from framehook_cli.plugins import plugins
-from framehook_cli.prepare import prepare
-from framehook_cli.train import train
 
+_HELP_WIDTH = 90
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
+_COMMANDS = {
+    "analyze": "Analyse recordings, streams or cameras.",
+    "bench": "Time decoding, detection and the whole pipeline on this machine.",
+    "demo": "Analyse a short clip made of a photograph.",
+    "doctor": "Say what this machine has, and what is wrong with it.",
+    "evaluate": "Measure age and gender on labelled pictures, the whole way that inference goes.",
+    "plugins": "List the installed plugins, and show their options.",
+    "prepare": "Make faces to train on out of labelled pictures.",
+    "train": "Train a network on prepared faces.",
+}
+"""Our own commands, each in the module of its name, with the first sentence of its help."""
+
+
 class _Commands(click.Group):
-    """A group that suggests the nearest command for a mistyped one."""
+    """A group whose own commands are imported when they are run, and that suggests the nearest one for a mistyped one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*_COMMANDS, *super().list_commands(ctx)])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        command = getattr(import_module(f"framehook_cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        others = {name: command.get_short_help_str(limit=_HELP_WIDTH) for name, command in self.commands.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted({**others, **_COMMANDS}.items()))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            names = self.list_commands(ctx)
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
             ctx.fail(f"no such command '{args[0]}'{did_you_mean(args[0], names)} (there are: {', '.join(names)})")
         return super().resolve_command(ctx, args)
 
@@ -37,10 +59,6 @@ class _Commands(click.Group):
 @click.version_option(package_name="framehook", message="%(prog)s %(version)s")
 def cli() -> None:
     """Analyse video: find faces, follow them, estimate apparent age and gender."""
-
-
-for command in (analyze, bench, demo, doctor, evaluate, plugins, prepare, train):
-    cli.add_command(command)
 
 
 def main() -> None:

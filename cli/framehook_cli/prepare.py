@@ -65,7 +65,9 @@ def prepare(
     as_json: bool,
     **given: float | None,
 ) -> None:
-    """Prepare faces to train on: clean labelled pictures, find and cut out the faces, split and store them, and report.
+    """Make faces to train on out of labelled pictures.
+
+    The pictures are cleaned, their faces found and cut out, split and stored, and a report says what became of them.
 
     FORMAT is utkface, fairface, imdb-wiki or table. LOCATION is a folder, a tar archive, a csv or a .mat file, or the URL of one:
     utkface:../shared/data, fairface:s3://bucket/fairface, imdb-wiki:/data/wiki.mat, table:people.csv.

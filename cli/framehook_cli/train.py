@@ -27,10 +27,10 @@ def train(
     resume: bool,
     verbose: bool,
 ) -> None:
-    """Train a network on prepared faces, and leave weights, metrics, plots and a model card in --out.
+    """Train a network on prepared faces.
 
-    RECIPE is framehook (the one that ships), resnet34-transfer, separable-multi, twobranch-cnn, vgg16-ordinal or wrn-16-8. On
-    several GPUs: torchrun --nproc-per-node N $(which framehook) train …
+    RECIPE is framehook (the one that ships), resnet34-transfer, separable-multi, twobranch-cnn, vgg16-ordinal or wrn-16-8. In
+    --out come weights, metrics, plots and a model card. On several GPUs: torchrun --nproc-per-node N $(which framehook) train …
     """
     from framehook_plugins.device import resolve_device
     from framehook_trainers.distributed import join_world

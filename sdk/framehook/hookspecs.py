@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
-from framehook.frame import StreamInfo
-from framehook.results import StreamStatistics
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the command line looks for hooks before it knows whether numpy will be wanted
     import click
+
+    from framehook.frame import StreamInfo
+    from framehook.results import StreamStatistics
 
 hookspec = pluggy.HookspecMarker("framehook")
 hookimpl = pluggy.HookimplMarker("framehook")
@@ -60,10 +60,10 @@ def framehook_register_commands(cli: "click.Group") -> None:
 
 
 @hookspec
-def framehook_stream_started(stream: StreamInfo) -> None:
+def framehook_stream_started(stream: "StreamInfo") -> None:
     """Hear that a stream's first frame has been decoded."""
 
 
 @hookspec
-def framehook_stream_ended(stream: StreamInfo, statistics: StreamStatistics) -> None:
+def framehook_stream_ended(stream: "StreamInfo", statistics: "StreamStatistics") -> None:
     """Hear that a stream has ended, after its last result has been written."""

@@ -3,10 +3,12 @@
 There is no global registry: `load_plugins()` builds one `Plugins` each time, from the entry points of the group `framehook`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import pluggy
 
@@ -58,15 +60,29 @@ class Plugins:
     """The plugins on offer, by kind and name.
 
     Args:
-        offered: those that work.
-        broken: those that do not, with the reasons.
+        ask: returns what is on offer, and what is broken. It is called when somebody first wants to know: `framehook --help` is
+            not to wait for the modules that the plugins' classes are in.
         manager: pluggy's, for the hooks that are called while running.
     """
 
-    def __init__(self, offered: Iterable[Plugin], broken: Iterable[BrokenPlugin], manager: pluggy.PluginManager) -> None:
-        self.offered = tuple(sorted(offered, key=lambda p: (KINDS.index(p.kind), p.name, p.distribution)))
-        self.broken = tuple(broken)
+    def __init__(self, ask: Callable[[], tuple[list[Plugin], list[BrokenPlugin]]], manager: pluggy.PluginManager) -> None:
+        self._ask = ask
         self.manager = manager
+
+    @property
+    def offered(self) -> tuple[Plugin, ...]:
+        """Those that work, by kind, name and distribution."""
+        return self._answer[0]
+
+    @property
+    def broken(self) -> tuple[BrokenPlugin, ...]:
+        """Those that do not, with the reasons."""
+        return self._answer[1]
+
+    @cached_property
+    def _answer(self) -> tuple[tuple[Plugin, ...], tuple[BrokenPlugin, ...]]:
+        offered, broken = self._ask()
+        return tuple(sorted(offered, key=lambda p: (KINDS.index(p.kind), p.name, p.distribution))), tuple(broken)
 
     def of_kind(self, kind: Kind) -> tuple[Plugin, ...]:
         """Return the plugins of one kind, by name."""
@@ -131,16 +147,41 @@ def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
     """
     manager = pluggy.PluginManager("framehook")
     manager.add_hookspecs(hookspecs)
-    offered: list[Plugin] = []
+    loaded: list[_Loaded] = []
     broken: list[BrokenPlugin] = []
     for name, distribution, version, load in _candidates(extra):
-        try:
-            found = _register(manager, load(), name, distribution, version)
-        except (Exception, SystemExit) as error:  # whatever a stranger's import does must not end ours
-            broken.append(BrokenPlugin(name, distribution, f"{type(error).__name__}: {_one_line(error)}"))
-        else:
-            offered += found
-    return Plugins(offered, broken, manager)
+        with _catching(broken, name, distribution):
+            module = load()
+            _refuse_unknown_hooks(manager, module)
+            manager.register(module, name=f"{distribution}/{name}")
+            loaded.append(_Loaded(module, name, distribution, version))
+
+    def ask() -> tuple[list[Plugin], list[BrokenPlugin]]:
+        offered: list[Plugin] = []
+        for one in loaded:
+            with _catching(broken, one.name, one.distribution):
+                offered += _offered_by(manager, one)
+        return offered, broken
+
+    return Plugins(ask, manager)
+
+
+class _Loaded(NamedTuple):
+    """An entry point's module, whose hooks are registered."""
+
+    module: object
+    name: str
+    distribution: str
+    version: str
+
+
+@contextmanager
+def _catching(broken: list[BrokenPlugin], name: str, distribution: str) -> Iterator[None]:
+    """Note what goes wrong with a plugin, and go on: whatever a stranger's code does must not end ours."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        broken.append(BrokenPlugin(name, distribution, f"{type(error).__name__}: {_one_line(error)}"))
 
 
 def _candidates(extra: Iterable[object]) -> Iterable[tuple[str, str, str, Callable[[], object]]]:
@@ -157,20 +198,17 @@ def _candidates(extra: Iterable[object]) -> Iterable[tuple[str, str, str, Callab
         yield name, name, "", lambda plugin=plugin: plugin  # type: ignore[misc]  # the default binds this turn's value
 
 
-def _register(manager: pluggy.PluginManager, module: object, name: str, distribution: str, version: str) -> list[Plugin]:
-    """Register one plugin's hooks and collect what it offers; leave no trace of it where that fails."""
-    _refuse_unknown_hooks(manager, module)
-    unique = f"{distribution}/{name}"
-    manager.register(module, name=unique)
+def _offered_by(manager: pluggy.PluginManager, plugin: _Loaded) -> list[Plugin]:
+    """Collect what one plugin offers; leave no trace of it where that fails."""
     offered: list[Plugin] = []
     try:
         for kind in KINDS:
             caller = getattr(manager.hook, f"framehook_register_{kind}s")
             for implementation in caller.get_hookimpls():
-                if implementation.plugin is module:
-                    implementation.function(_registrar(kind, distribution, version, offered))
+                if implementation.plugin is plugin.module:
+                    implementation.function(_registrar(kind, plugin.distribution, plugin.version, offered))
     except BaseException:
-        manager.unregister(name=unique)
+        manager.unregister(plugin.module)
         raise
     return offered
 

@@ -1,9 +1,19 @@
 import csv
 import json
 
+import click
 import pytest
 
-from framehook_cli.main import run
+from framehook_cli.main import cli, run
+
+
+def test_the_list_of_commands_says_what_their_own_help_says(capsys):
+    assert run(["--help"]) == 0
+    listed = capsys.readouterr().out
+    with click.Context(cli) as context:
+        for name in cli.list_commands(context):
+            said = cli.get_command(context, name).get_short_help_str(limit=200)
+            assert f"{name} {said}" in " ".join(listed.split())
 
 
 @pytest.fixture(scope="module")

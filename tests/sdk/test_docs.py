@@ -1,3 +1,4 @@
+import ast
 import re
 import types
 from pathlib import Path
@@ -63,15 +64,9 @@ def test_the_example_of_a_source_answers_its_addresses():
 
 
 def test_every_public_name_is_exported():
-    public = {name for name, value in vars(framehook).items() if not name.startswith("_") and not _is_submodule(name, value)}
-    assert public == set(framehook.__all__)
-    assert framehook.__all__ == sorted(framehook.__all__, key=_as_ruff_sorts)
-
-
-def _is_submodule(name, value):
-    return isinstance(value, types.ModuleType) and name != "geometry"
-
-
-def _as_ruff_sorts(name):
-    """Constants first, then classes, then the rest."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+    assert all(getattr(framehook, name) is not None for name in framehook.__all__)
+    stub = ast.parse(Path(framehook.__file__).with_suffix(".pyi").read_text())
+    [listed] = [ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign)]  # what type checkers see
+    assert sorted(listed) == sorted(framehook.__all__) == sorted(dir(framehook))
+    with pytest.raises(ImportError, match="Pipelin"):
+        from framehook import Pipelin  # noqa: F401

@@ -86,6 +86,16 @@ def test_the_first_views_of_a_track_are_looked_at_and_then_one_now_and_again():
     assert looker.looked == (0, 1, 2, 3, 4, 14, 24)
 
 
-def test_importing_the_sdk_brings_neither_torch_nor_opencv():
-    program = "import sys, framehook, framehook_cli.main; print({'torch', 'cv2', 'scipy', 'matplotlib'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
+@pytest.mark.parametrize(
+    ("program", "without"),
+    [
+        ("import framehook, framehook_cli.main", {"torch", "cv2", "scipy", "matplotlib", "numpy", "av", "pydantic", "rich"}),
+        ("from framehook import *", {"torch", "cv2", "scipy", "matplotlib"}),
+        ("from framehook_cli.main import run; run(['--help'])", {"torch", "numpy", "av", "pydantic", "rich"}),
+        ("from framehook import load_plugins; load_plugins().offered", {"torch", "cv2", "scipy", "matplotlib"}),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(program, without):
+    program += f"; import sys; print('loaded:', {without!r} & sys.modules.keys())"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("loaded: set()\n")

@@ -121,7 +121,7 @@ def test_a_plugin_that_cannot_be_made_is_named():
     def factory() -> None:
         raise KeyError("weights")
 
-    plugins = Plugins([Plugin("detector", "mine", "acme", "1", factory)], [], load_plugins().manager)
+    plugins = Plugins(lambda: ([Plugin("detector", "mine", "acme", "1", factory)], []), load_plugins().manager)
     with pytest.raises(StageError, match="plugin 'mine' could not be made: KeyError: 'weights'"):
         plugins.maker("detector", "mine")()
 

@@ -3,7 +3,6 @@
 import math
 from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,6 +101,8 @@ def share_inside(squares: Squares, *, width: int, height: int) -> NDArray[np.flo
 
 
 def _cut_square(image: Image, square: NDArray[np.float64], size: int, border: Border) -> Image:
+    import cv2  # a twentieth of a second that listing the plugins does without
+
     x, y, side, angle = square.tolist()
     # Bilinear sampling skips pixels once it shrinks: so sample at least as finely as the picture and average the rest away.
     fine = min(max(math.ceil(side / size), 1), _MOST_SHRINKING)
