@@ -1,9 +1,9 @@
 """Compare the detector `mtcnn` with facenet-pytorch's own, box by box, on every frame of every clip, and in speed.
 
-    python benchmarks/detector.py [FOLDER OF CLIPS] [--device cuda]
+    python benchmarks/detector.py [FOLDER OF CLIPS] [--backends torch openvino onnxruntime] [--device cuda]
 
-The two take turns on each frame, so that both see the same machine. Their smallest face is 20 pixels, 40 in pictures of 1080 rows
-and more. Writes results/detector.json (or detector-cuda.json) beside this file, and fails where they disagree by more than is
+They take turns on each frame, so that all see the same machine. Their smallest face is 20 pixels, 40 in pictures of 1080 rows and
+more. Writes results/detector.json (or detector-cuda.json) beside this file, and fails where they disagree by more than is
 allowed: every frame must hold the same number of faces, and 99 % of the boxes must overlap with an intersection over union of at
 least 0.95.
 """
@@ -11,7 +11,9 @@ least 0.95.
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +27,7 @@ from scipy.optimize import linear_sum_assignment
 
 from framehook import Detections, Frame, VideoSource, geometry
 from framehook_plugins.device import Device
+from framehook_plugins.mtcnn.backends import Backend
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 HERE = Path(__file__).resolve().parent
@@ -46,12 +49,16 @@ class Agreement:
     """The largest distance between two landmarks of one face."""
     score: float = 0.0
     """The largest difference of two scores of one face."""
-    seconds: dict[str, float] = field(default_factory=lambda: {"framehook": 0.0, "reference": 0.0})
-    """Time that each detector took for all frames."""
+    seconds: float = 0.0
+    """Time that the detector took for all frames."""
+    reference_seconds: float = 0.0
+    """Time that the reference took."""
 
-    def add(self, index: int, ours: Detections, reference: Detections) -> None:
+    def add(self, index: int, ours: Detections, reference: Detections, *, seconds: float, reference_seconds: float) -> None:
         """Compare one frame."""
         self.frames += 1
+        self.seconds += seconds
+        self.reference_seconds += reference_seconds
         if len(ours) != len(reference):
             self.differing.append(index)
         overlap = geometry.iou(ours.boxes, reference.boxes)
@@ -79,8 +86,9 @@ class Agreement:
             "min_iou": round(float(ious.min()), 5) if len(ious) else None,
             "max_landmark_distance_px": round(self.landmark_px, 4),
             "max_score_difference": round(self.score, 6),
-            "seconds_per_frame": {name: round(seconds / max(self.frames, 1), 4) for name, seconds in self.seconds.items()},
-            "speed": round(self.seconds["reference"] / self.seconds["framehook"], 2),
+            "milliseconds_per_frame": round(1e3 * self.seconds / max(self.frames, 1), 2),
+            "reference_milliseconds_per_frame": round(1e3 * self.reference_seconds / max(self.frames, 1), 2),
+            "speed": round(self.reference_seconds / self.seconds, 2),
         }
 
 
@@ -104,46 +112,54 @@ class Reference:
         return Detections(boxes=as_floats[0], scores=as_floats[1], attributes={"landmarks": as_floats[2]})
 
 
-def compare(path: Path, *, device: Device) -> Agreement:
-    """Run both detectors over a clip."""
-    agreement = Agreement()
+def compare(path: Path, *, backends: Sequence[Backend], device: Device) -> dict[Backend, Agreement]:
+    """Run all detectors over a clip."""
+    agreements = {backend: Agreement() for backend in backends}
     with VideoSource(path, name=path.stem) as source:
         min_face = 40 if source.info.height >= 1080 else 20
-        ours, reference = MtcnnDetector(min_face=min_face, device=device), Reference(min_face=min_face, device=device)
+        reference = Reference(min_face=min_face, device=device)
+        detectors = {backend: MtcnnDetector(min_face=min_face, device=device, backend=backend) for backend in backends}
         for frame in source:
             _ = frame.image  # decoding is not what is timed
             if frame.index == 0:  # nor loading
-                ours.detect([frame])
                 reference.detect(frame)
-            start = perf_counter()
-            (found,) = ours.detect([frame])
-            middle = perf_counter()
-            expected = reference.detect(frame)
-            agreement.seconds["framehook"] += middle - start
-            agreement.seconds["reference"] += perf_counter() - middle
-            agreement.add(frame.index, found, expected)
-    return agreement
+                for detector in detectors.values():
+                    detector.detect([frame])
+            expected, reference_seconds = timed(partial(reference.detect, frame))
+            for backend, detector in detectors.items():
+                [found], seconds = timed(partial(detector.detect, [frame]))
+                agreements[backend].add(frame.index, found, expected, seconds=seconds, reference_seconds=reference_seconds)
+    return agreements
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a call returns, and how long it took."""
+    start = perf_counter()
+    return call(), perf_counter() - start
 
 
 def main() -> None:
     """Compare all clips, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("clips", type=Path, nargs="?", default=HERE.parents[1] / "shared" / "videos")
+    parser.add_argument("--backends", nargs="+", choices=["torch", "openvino", "onnxruntime"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
+    backends = arguments.backends or ["torch", *(["openvino", "onnxruntime"] if arguments.device == "cpu" else [])]
     agreements = {}
     for path in sorted(path for path in arguments.clips.iterdir() if path.suffix in (".gif", ".mkv", ".mp4")):
-        agreements[path.name] = compare(path, device=arguments.device)
-        print(path.name, json.dumps(agreements[path.name].summary()), flush=True)
+        agreements[path.name] = compare(path, backends=backends, device=arguments.device)
+        for backend, agreement in agreements[path.name].items():
+            print(path.name, backend, json.dumps(agreement.summary()), flush=True)
     results = {
         "machine": machine.facts(),
         "torch_threads": torch.get_num_threads(),
-        "clips": {name: agreement.summary() for name, agreement in agreements.items()},
+        "clips": {name: {backend: one.summary() for backend, one in of.items()} for name, of in agreements.items()},
     }
     (HERE / "results").mkdir(exist_ok=True)
     name = "detector.json" if arguments.device == "cpu" else f"detector-{arguments.device}.json"
     (HERE / "results" / name).write_text(json.dumps(results, indent=2) + "\n")
-    sys.exit(not agreements or not all(agreement.good for agreement in agreements.values()))
+    sys.exit(not agreements or not all(one.good for of in agreements.values() for one in of.values()))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ Rows = Sequence[Sequence[object]]
 
 
 def detector(results: Mapping[str, Any]) -> Rows:
-    """A row for each clip, and the machine's threads."""
-    rows: list[Sequence[object]] = [("clip", "frames", "faces", "ms a frame", "facenet-pytorch", "times as fast", "lowest IoU")]
-    for name, clip in results["clips"].items():
-        ours, theirs = (1e3 * clip["seconds_per_frame"][which] for which in ("framehook", "reference"))
-        lowest = "" if clip["min_iou"] is None else f"{clip['min_iou']:.5f}"
-        rows.append((f"`{name}`", clip["frames"], clip["boxes"], f"{ours:.1f}", f"{theirs:.1f}", f"{clip['speed']:.1f}", lowest))
+    """A row for each clip, and a column for each backend."""
+    backends = next(iter(results["clips"].values())).keys()
+    rows: list[Sequence[object]] = [("clip", "frames", "faces", "facenet-pytorch", *backends, "lowest IoU")]
+    for name, of in results["clips"].items():
+        first = of["torch"]
+        lowest = [one["min_iou"] for one in of.values() if one["min_iou"] is not None]
+        ours = (f"{one['milliseconds_per_frame']:.1f} ms, {one['speed']:.1f} times as fast" for one in of.values())
+        theirs = f"{first['reference_milliseconds_per_frame']:.1f} ms"
+        rows.append((f"`{name}`", first["frames"], first["boxes"], theirs, *ours, f"{min(lowest):.5f}" if lowest else ""))
     return rows
 
 

@@ -68,9 +68,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def detector() -> MtcnnDetector:
-    return MtcnnDetector(device="cpu")
+@pytest.fixture(scope="module", params=["torch", "openvino", "onnxruntime"])
+def detector(request: pytest.FixtureRequest) -> MtcnnDetector:
+    return MtcnnDetector(device="cpu", backend=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,14 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import nn
 from torch.nn import functional
 
-from framehook_plugins.mtcnn import networks
+from framehook import DeviceError
+from framehook_plugins.mtcnn import backends
 from framehook_plugins.mtcnn.area import AreaPool
+from framehook_plugins.mtcnn.backends import load_networks
+from framehook_plugins.mtcnn.backends.pytorch import SliceMaxPool
+from framehook_plugins.mtcnn.detector import MtcnnDetector
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
 @pytest.fixture
@@ -14,9 +20,16 @@ def picture():
     return np.random.default_rng(0).integers(0, 256, (61, 83, 3), np.uint8)
 
 
-def network_input(pixels):
-    """As the reference wants it: (n, 3, h, w) of about -1 to 1."""
-    return (torch.from_numpy(pixels[..., :3]).permute(0, 3, 1, 2) - 127.5) / 128
+@pytest.fixture(scope="module", params=["torch", "openvino", "onnxruntime"])
+def networks(request):
+    return load_networks(request.param, "cpu")
+
+
+def answers(reference, pixels):
+    """Return what facenet-pytorch's own network makes of (n, h, w, 4), which it wants as (n, 3, h, w) of about -1 to 1."""
+    with torch.inference_mode():
+        outputs = reference().eval()((torch.from_numpy(pixels[..., :3]).permute(0, 3, 1, 2) - 127.5) / 128)
+    return [output.numpy() for output in outputs]
 
 
 @pytest.mark.parametrize("kernel", [2, 3])
@@ -24,32 +37,40 @@ def network_input(pixels):
 def test_slices_pool_as_windows_do(kernel, size):
     features = torch.randn(2, 5, *size, generator=torch.Generator().manual_seed(0))
     expected = nn.MaxPool2d(kernel, 2, ceil_mode=True)(features)
-    assert torch.equal(networks.SliceMaxPool(kernel)(features), expected)
+    assert torch.equal(SliceMaxPool(kernel)(features), expected)
 
 
 @pytest.mark.parametrize("size", [(12, 12), (13, 30), (61, 83), (64, 40)], ids=str)
-def test_proposals_are_those_of_the_reference(picture, size):
-    pixels = AreaPool(picture).whole(*size)[None]
-    with torch.inference_mode():
-        offsets, probabilities = networks.proposal_network()(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-        expected_offsets, expected_probabilities = PNet().eval()(network_input(pixels))
-    torch.testing.assert_close(offsets, expected_offsets, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(probabilities[:, 0], expected_probabilities[:, 1], atol=1e-5, rtol=1e-4)
+def test_proposals_are_those_of_the_reference(networks, picture, size):
+    pixels = np.stack([AreaPool(some).whole(*size) for some in (picture, picture[::-1])])
+    offsets, scores = networks.propose(pixels)
+    expected_offsets, expected_probabilities = answers(PNet, pixels)
+    np.testing.assert_allclose(offsets, expected_offsets.transpose(0, 2, 3, 1), **CLOSE)
+    np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
 
 
-@pytest.mark.parametrize(
-    ("ours", "reference", "side"),
-    [(networks.rejection_network, RNet, 24), (networks.refinement_network, ONet, 48)],
-    ids=["R-Net", "O-Net"],
-)
-def test_crops_are_judged_as_by_the_reference(picture, ours, reference, side):
-    boxes = np.array([[0, 0, 83, 61], [10, 5, 34, 29], [3, 40, 9, 44], [82, 60, 83, 61]])
-    crops = AreaPool(picture).crops(boxes, side)
-    with torch.inference_mode():
-        outputs = ours()(torch.from_numpy(crops).permute(0, 3, 1, 2))
-        expected = reference().eval()(network_input(crops))
-    for one, other in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+def test_a_tall_picture_is_proposed_on_in_strips_as_on_the_whole(networks):
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 301, 400, 4)).astype(np.float32)
+    offsets, scores = networks.propose(pixels)
+    expected_offsets, expected_probabilities = answers(PNet, pixels)
+    np.testing.assert_allclose(offsets, expected_offsets.transpose(0, 2, 3, 1), **CLOSE)
+    np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
+
+
+@pytest.mark.parametrize("n", [1, 16, 100])
+def test_crops_are_judged_as_by_the_reference(networks, picture, n):
+    boxes = np.array([[0, 0, 83, 61], [10, 5, 34, 29], [3, 40, 9, 44], [82, 60, 83, 61]])[np.arange(n) % 4]
+    crops = AreaPool(picture).crops(boxes, 24)
+    expected_offsets, expected_probabilities = answers(RNet, crops)
+    offsets, scores = networks.reject(crops)
+    np.testing.assert_allclose(offsets, expected_offsets, **CLOSE)
+    np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
+    crops = AreaPool(picture).crops(boxes, 48)
+    expected_offsets, expected_landmarks, expected_probabilities = answers(ONet, crops)
+    offsets, landmarks, scores = networks.refine(crops)
+    np.testing.assert_allclose(offsets, expected_offsets, **CLOSE)
+    np.testing.assert_allclose(landmarks, expected_landmarks, **CLOSE)
+    np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
 
 
 @pytest.mark.parametrize("size", [(61, 83), (30, 41), (7, 100), (1, 1), (100, 90)], ids=str)
@@ -62,11 +83,19 @@ def test_averages_are_those_of_adaptive_pooling(picture, size):
     np.testing.assert_allclose(crop, expected, rtol=2e-7)
 
 
-def test_a_tall_picture_is_proposed_on_in_strips_as_on_the_whole():
-    pixels = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (2, 301, 400, 4)).astype(np.float32)).permute(0, 3, 1, 2)
-    strips = networks.proposal_network()
-    with torch.inference_mode():
-        offsets, probabilities = strips(pixels)
-        expected_offsets, expected_probabilities = strips._network(pixels)
-    torch.testing.assert_close(offsets, expected_offsets, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(probabilities, expected_probabilities, atol=1e-6, rtol=1e-5)
+def test_a_backend_that_is_not_installed_is_told_before_any_frame(monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda package: None)
+    MtcnnDetector(backend="torch")
+    with pytest.raises(DeviceError, match=r"backend 'openvino' is not installed: pip install 'framehook\[openvino\]'"):
+        MtcnnDetector(backend="openvino")
+
+
+def test_a_backend_for_the_cpu_does_not_take_cuda():
+    with pytest.raises(DeviceError, match="backend 'onnxruntime' runs on the CPU, got device 'cuda'"):
+        MtcnnDetector(backend="onnxruntime", device="cuda")
+
+
+@pytest.mark.parametrize(("installed", "chosen"), [(True, "OpenVinoNetwork"), (False, "TorchNetwork")])
+def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, installed, chosen):
+    monkeypatch.setattr(backends, "find_spec", lambda package: installed or None)
+    assert type(load_networks("auto", "cpu")._proposal).__name__ == chosen

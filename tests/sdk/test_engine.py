@@ -233,6 +233,21 @@ def test_a_lost_face_is_looked_for_at_once_and_the_next_detection_comes_later():
     assert [len(result.detections) for result in results] == [1] * 8
 
 
+@pytest.mark.parametrize(
+    ("second", "wanted"),
+    [("another", [0, 3, 7]), ("brighter", [0, 4]), ("moved", [0, 4])],
+)
+def test_after_a_cut_is_detected_at_once(second, wanted):
+    first = np.zeros((48, 64, 3), np.uint8)
+    first[:, 32:] = 200
+    other = {"another": first[:, ::-1], "brighter": first + 55, "moved": np.roll(first, 4, axis=1)}
+    detector = Following()
+    with pipeline(detector=detector, detect_every=4).session() as session:
+        for i, picture in enumerate([first] * 3 + [other[second]] * 5):
+            session.push(picture, seconds=i / 25)
+    assert detector.detected == wanted
+
+
 def test_a_face_too_new_for_a_track_is_found_again_too():
     class Hesitant(OrderTracker):
         def update(self, frame, detections):

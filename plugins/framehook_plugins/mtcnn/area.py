@@ -6,19 +6,17 @@ average pooling; OpenCV's INTER_AREA weighs fractions of pixels instead, and mov
 four look-ups in an integral image give each of them, for the whole picture and for any crop of it.
 """
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from framehook import Image
+from framehook_plugins.mtcnn.backends import Pixels
 
 _INT32_SUMS = 2**31 - 1
 _CROPS_AT_ONCE = 512  # bounds the memory of the look-ups: 512 crops of 48 x 48 x 4 in 4 corners are 75 MB
-
-Pixels: TypeAlias = NDArray[np.float32]
-"""(…, height, width, 4): R, G and B of 0 to 255, and a fourth channel without meaning, for look-ups of 16 bytes are fast."""
 
 
 class AreaPool:

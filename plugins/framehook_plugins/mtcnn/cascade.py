@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torchvision.ops import nms as fast_nms
 
 from framehook import Image, geometry
-from framehook_plugins.mtcnn import networks
-from framehook_plugins.mtcnn.area import AreaPool, Pixels
+from framehook_plugins.mtcnn.area import AreaPool
+from framehook_plugins.mtcnn.backends import Floats, Networks, Pixels
 
 # Faces that were there a moment ago are looked for about where they should be, and believed at lower scores than new ones. These
 # places and scores find more of them than more places nearer by: P-Net's own proposals lie as far apart.
@@ -27,13 +26,7 @@ _KNOWN_SCORES = (0.2, 0.4)  # of R-Net and O-Net
 
 _CELL = 12  # P-Net sees 12 x 12 pixels ...
 _STRIDE = 2  # ... at every second position
-_CROPS_AT_ONCE = 512
-# On a CPU: 16 crops of O-Net or 64 of R-Net fit into a core's cache, more take twice as long each. And oneDNN keeps what it
-# prepared for every batch size that it meets: of few sizes it is little.
-_CROP_PIXELS_AT_ONCE = 16 * 48**2
 _PIXELS_AT_ONCE = 3_000_000  # of P-Net's input: bounds memory when a batch holds large frames
-
-Floats = NDArray[np.float32]
 
 
 class Faces(NamedTuple):
@@ -50,16 +43,12 @@ class Faces(NamedTuple):
 class Cascade:
     """MTCNN over batches of pictures of any sizes."""
 
-    def __init__(self, *, min_face: int, thresholds: tuple[float, float, float], factor: float, device: torch.device) -> None:
+    def __init__(self, networks: Networks, *, min_face: int, thresholds: tuple[float, float, float], factor: float) -> None:
         self._min_face = min_face
         self._thresholds = thresholds
         self._factor = factor
-        self._device = device
-        self._pnet = networks.proposal_network().to(device)
-        self._rnet = networks.rejection_network().to(device)
-        self._onet = networks.refinement_network().to(device)
+        self._networks = networks
 
-    @torch.inference_mode()
     def find(self, images: Sequence[Image]) -> list[Faces]:
         """Return the faces of each picture, (h, w, 3) uint8 RGB, best score first."""
         pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
@@ -68,7 +57,6 @@ class Cascade:
         rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1])
         return self._refine(pools, sizes, rejected, least=self._thresholds[2])
 
-    @torch.inference_mode()
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
         """Return the faces that are left of known ones in each picture, best score first: R-Net and O-Net alone.
 
@@ -111,9 +99,7 @@ class Cascade:
 
     def _propose_level(self, pixels: Pixels, scale: float) -> list[Floats]:
         """Return (n, 9) for each picture: box, score, and P-Net's four regression offsets."""
-        offsets, probabilities = self._pnet(self._network_input(pixels))
-        score = probabilities[:, 0].cpu().numpy()  # (b, rows, columns)
-        offsets = offsets.permute(0, 2, 3, 1).cpu().numpy()  # (b, rows, columns, 4)
+        offsets, score = self._networks.propose(pixels)  # (b, rows, columns, 4), (b, rows, columns)
         boxes = []
         for i in range(len(pixels)):
             cells = np.argwhere(score[i] >= self._thresholds[0])  # (n, 2) row, column
@@ -133,8 +119,7 @@ class Cascade:
         boxes, crops = self._cut(pools, sizes, boxes, 24)
         if not len(crops):
             return boxes
-        offsets, probabilities = self._apply(self._rnet, crops)
-        scores = probabilities[:, 1]
+        offsets, scores = self._networks.reject(crops)
         kept = []
         for box, rows in _by_picture(boxes):
             good = scores[rows] > least
@@ -150,8 +135,7 @@ class Cascade:
         boxes, crops = self._cut(pools, sizes, boxes, 48)
         if not len(crops):
             return [_faces(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)) for _ in boxes]
-        offsets, points, probabilities = self._apply(self._onet, crops)
-        scores = probabilities[:, 1]
+        offsets, points, scores = self._networks.refine(crops)
         found = []
         for box, rows in _by_picture(boxes):
             good = scores[rows] > least
@@ -185,20 +169,6 @@ class Cascade:
             if there.any():
                 crops.append(pools[i].crops(inside[there], side))
         return kept, np.concatenate(crops)
-
-    def _apply(self, network: torch.nn.Module, crops: Pixels) -> list[Floats]:
-        """Return what the network makes of the crops, (n, side, side, 4): its outputs, each (n, ...)."""
-        side = crops.shape[1]
-        at_once = _CROPS_AT_ONCE if self._device.type == "cuda" else _CROP_PIXELS_AT_ONCE // side**2
-        parts = []
-        for start in range(0, len(crops), at_once):
-            outputs = network(self._network_input(crops[start : start + at_once]))
-            parts.append([output.cpu().numpy() for output in outputs])
-        return [np.concatenate(output) for output in zip(*parts, strict=True)]
-
-    def _network_input(self, pixels: Pixels) -> torch.Tensor:
-        """Return (n, h, w, 4) as the networks want it, (n, 4, h, w) on the device; not a byte moves on the CPU."""
-        return torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
 
 
 def _proposals_about(boxes: Floats) -> Floats:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from framehook import Detections, Frame, Image, OptionError, geometry
 from framehook_plugins.device import Device, resolve_device
+from framehook_plugins.mtcnn.backends import Backend, check_backend, load_networks
 
 if TYPE_CHECKING:
     from framehook_plugins.mtcnn.cascade import Cascade, Faces
@@ -32,6 +33,7 @@ class MtcnnDetector:
         thresholds: the scores that a candidate must reach in the three stages.
         factor: from one level of the picture pyramid to the next.
         device: where the networks run.
+        backend: what they run on; `openvino` and `onnxruntime` are extras for the CPU.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class MtcnnDetector:
         thresholds: tuple[Threshold, Threshold, Threshold] = (0.6, 0.7, 0.7),
         factor: Annotated[float, Field(ge=0.3, le=0.9)] = 0.709,
         device: Device = "auto",
+        backend: Backend = "auto",
     ) -> None:
         if min_face < 1 or not 0 < factor < 1:
             raise OptionError(f"min_face must be at least 1 and factor between 0 and 1, got {min_face} and {factor}")
@@ -48,6 +51,8 @@ class MtcnnDetector:
         self._thresholds = thresholds
         self._factor = factor
         self._device = device
+        self._backend = backend
+        check_backend(backend, device)
         if device == "cuda":
             resolve_device(device)  # an absent device is told before any frame is decoded
 
@@ -73,9 +78,8 @@ class MtcnnDetector:
     def _cascade(self) -> "Cascade":
         from framehook_plugins.mtcnn.cascade import Cascade  # brings torch
 
-        return Cascade(
-            min_face=self._min_face, thresholds=self._thresholds, factor=self._factor, device=resolve_device(self._device)
-        )
+        networks = load_networks(self._backend, self._device)
+        return Cascade(networks, min_face=self._min_face, thresholds=self._thresholds, factor=self._factor)
 
 
 def _same_faces(faces: "Faces", known: Detections) -> Detections:
