@@ -21,13 +21,15 @@ def loop(clip: Path, out: Path, *, times: int) -> Path:
                 source = reader.streams.best("video")
                 assert source is not None
                 stream = stream or writer.add_stream_from_template(source)
-                packets = [packet for packet in reader.demux(source) if packet.pts is not None and packet.dts is not None]
-            first = min(packet.pts for packet in packets)
-            ends = [packet.pts + (packet.duration or 0) for packet in packets]
-            for packet in packets:
-                packet.pts += after - first
-                packet.dts += after - first
+                packets = [packet for packet in reader.demux(source) if packet.size and packet.pts is not None]
+            # Matroska knows no decoding times: packets come in that order, each early enough to be shown in its turn.
+            shown = sorted(packet.pts for packet in packets)
+            ahead = max(time - packet.pts for time, packet in zip(shown, packets, strict=True))
+            length = max(packet.pts + (packet.duration or 0) for packet in packets) - shown[0]
+            for time, packet in zip(shown, packets, strict=True):
+                packet.pts += after - shown[0]
+                packet.dts = time - ahead + after - shown[0]
                 packet.stream = stream
                 writer.mux(packet)
-            after += max(ends) - first
+            after += length
     return out

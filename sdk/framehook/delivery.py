@@ -7,11 +7,11 @@ from typing import Literal, TypeAlias
 
 import pluggy
 
-from framehook.analysis import StreamState
 from framehook.contracts import Sink, StreamSink
 from framehook.errors import FramehookError, StageError
 from framehook.frame import StreamInfo
 from framehook.results import FrameResult, StreamStatistics
+from framehook.stream_state import StreamState
 
 log = logging.getLogger("framehook")
 

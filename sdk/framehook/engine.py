@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from framehook.analysis import Analysis, Counters, Stages, StreamState
+from framehook.analysis import Analysis
 from framehook.contracts import DamageReporter, Source
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
@@ -25,6 +25,8 @@ from framehook.frame import Frame
 from framehook.inbox import Inbox
 from framehook.results import FrameResult, StreamStatistics
 from framehook.sources import SourceSpec
+from framehook.stages import Stages
+from framehook.stream_state import Counters, StreamState
 
 log = logging.getLogger("framehook")
 

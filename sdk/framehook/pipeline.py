@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field
 
-from framehook.analysis import Stages
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
 from framehook.delivery import Delivery, HookSink, OnError
 from framehook.engine import Engine, Selection
@@ -17,7 +16,7 @@ from framehook.plugins import Plugins, Spec, load_plugins
 from framehook.run import Run
 from framehook.session import Session
 from framehook.sources import SourcesLike, SourceSpec, open_sources
-from framehook.stages import StageMaker
+from framehook.stages import StageMaker, Stages
 
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
 

@@ -5,11 +5,13 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
-from framehook.analysis import Analysis, Counters, Stages, StreamState
+from framehook.analysis import Analysis
 from framehook.delivery import Delivery
 from framehook.errors import UsageError
 from framehook.frame import Frame, Image, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
+from framehook.stages import Stages
+from framehook.stream_state import Counters, StreamState
 from framehook.video import ArrayPicture
 
 _TIME_BASE = Fraction(1, 1_000_000)

@@ -1,7 +1,8 @@
-"""Stages as a user gives them: by name, as a class, or as an object that keeps the Protocol."""
+"""Stages: as a user gives them, by name, as a class, or as an object that keeps the Protocol; and as a run asks them."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Tracker
@@ -16,6 +17,30 @@ _CONTRACTS: Mapping[Kind, tuple[type, str]] = {
     "sink": (Sink, "open(stream), write(result) and close()"),
 }
 _ONE_PER_STREAM = ("tracker", "analyzer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """The objects that do the work, and how often they are asked."""
+
+    detector: Detector
+    """Shared by all streams."""
+    make_tracker: Callable[[], Tracker] | None
+    """Called once for each stream; None leaves tracks at -1."""
+    classifiers: Sequence[Classifier]
+    """Shared by all streams."""
+    make_analyzers: Sequence[Callable[[], Analyzer]]
+    """Each called once for each stream."""
+    names: Mapping[type, str]
+    """What to call the objects of each class in messages."""
+    detect_every: int | None = 1
+    """Detect on every n-th frame, and follow in between; None chooses by the frames' times where the detector is a `Refiner`."""
+    classify_every: int | None = None
+    """Frames between two looks at a track that is known; None chooses from the frame rate."""
+
+    def name(self, stage: object) -> str:
+        """Return what to call a stage in messages."""
+        return self.names.get(type(stage), type(stage).__name__)
 
 
 class StageMaker:

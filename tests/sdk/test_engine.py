@@ -1,12 +1,16 @@
 import threading
 import time
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from framehook import Detections, Event, FrameResult, Pipeline, SourceError, SourceSpec, StageError, StreamInfo, UsageError
+from framehook.analysis import Analysis
 from framehook.engine import Selection
+from framehook.stages import Stages
+from framehook.stream_state import Counters, StreamState
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, make_frame
 
 
@@ -231,6 +235,43 @@ def test_a_lost_face_is_looked_for_at_once_and_the_next_detection_comes_later():
     results = list(pipeline(detector=detector, detect_every=4, batch=1).run(images(8)))
     assert detector.detected == [0, 2, 6]
     assert [len(result.detections) for result in results] == [1] * 8
+
+
+def test_faces_of_all_streams_are_looked_for_together_frame_after_frame():
+    class Together(FixedDetector):
+        asked: ClassVar = []
+
+        def refine(self, frames, near):
+            self.asked.append([(frame.stream.name, frame.index) for frame in frames])
+            return near
+
+    detector = Together()
+    stages = Stages(detector=detector, make_tracker=OrderTracker, classifiers=[], make_analyzers=[], names={}, detect_every=3)
+    states = [StreamState(make_frame(grey_image(8, 8)).stream, stages, Counters()) for _ in range(2)]
+    infos = [StreamInfo(name=name, width=64, height=48) for name in "ab"]
+    batch = [
+        (states[i], make_frame(grey_image(64, 48), index=k, seconds=k / 25, stream=infos[i])) for i in range(2) for k in range(4)
+    ]
+    results, error = Analysis(stages).process(batch)
+    assert error is None
+    assert detector.asked == [[("a", 1), ("b", 1)], [("a", 2), ("b", 2)]]
+    assert [(result.frame.stream.name, result.frame.index) for result in results] == [
+        (name, k) for name in "ab" for k in range(4)
+    ]
+
+
+def test_where_finding_again_fails_all_frames_before_are_delivered():
+    class Failing(FixedDetector):
+        def refine(self, frames, near):
+            if any(frame.index == 5 for frame in frames):
+                raise RuntimeError("told to fail")
+            return near
+
+    run = pipeline(detector=Failing(), detect_every=4).run(images(8))
+    seen = []
+    with pytest.raises(StageError, match=r"plugin 'Failing' failed on frame 5 .*told to fail"):
+        seen += (result.frame.index for result in run)
+    assert seen == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,20 @@ from framehook import Image, geometry
 from framehook_plugins.mtcnn.area import AreaPool
 from framehook_plugins.mtcnn.backends import Floats, Networks, Pixels
 
-# Faces that were there a moment ago are looked for about where they should be, and believed at lower scores than new ones. These
-# places and scores find more of them than more places nearer by: P-Net's own proposals lie as far apart.
+# Faces that were there a moment ago are looked for about where they should be. These places find more of them than more places
+# nearer by: P-Net's own proposals lie as far apart.
 _AROUND = (  # across and down, in the box's sides, and the size
     (0.0, 0.0, 1.0),
     *((0.15, 0.0, 0.85), (-0.15, 0.0, 0.85), (0.0, 0.15, 0.85), (0.0, -0.15, 0.85)),
 )
+# O-Net takes most of the time, so at first it sees but one or two of them. A face that it does not find is believed at lower
+# scores than a new one, in any of them.
+_FIRST_OVERLAP = 0.5  # of R-Net's boxes
 _KNOWN_SCORES = (0.2, 0.4)  # of R-Net and O-Net
+_FOUND_AGAIN = 0.3  # intersection over union with where it was expected
+_REACH = 1.0  # in the box's sides: no farther around a known face do the crops reach
 
+_REJECTED_OVERLAP = 0.7
 _CELL = 12  # P-Net sees 12 x 12 pixels ...
 _STRIDE = 2  # ... at every second position
 _PIXELS_AT_ONCE = 3_000_000  # of P-Net's input: bounds memory when a batch holds large frames
@@ -54,7 +60,7 @@ class Cascade:
         pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         proposals = self._propose(pools, sizes)
-        rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1])
+        rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1], overlap=_REJECTED_OVERLAP)
         return self._refine(pools, sizes, rejected, least=self._thresholds[2])
 
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
@@ -64,11 +70,26 @@ class Cascade:
             images: (h, w, 3) uint8 RGB.
             near: (n, 4) for each picture: where faces are expected. A picture without any is not looked at.
         """
-        pools = {i: AreaPool(image) for i, image in enumerate(images) if len(near[i]) and min(image.shape[:2]) > 0}
-        sizes = [(image.shape[0], image.shape[1]) if i in pools else (0, 0) for i, image in enumerate(images)]
-        least = [min(usual, known) for usual, known in zip(self._thresholds[1:], _KNOWN_SCORES, strict=True)]
-        rejected = self._reject(pools, sizes, [_proposals_about(boxes) for boxes in near], least=least[0])
-        return self._refine(pools, sizes, rejected, least=least[1])
+        parts = [_part_with(image, boxes) for image, boxes in zip(images, near, strict=True)]
+        corners = [corner for _, corner in parts]
+        pools = {i: AreaPool(part) for i, (part, _) in enumerate(parts) if part.size}
+        sizes = [(part.shape[0], part.shape[1]) for part, _ in parts]
+        usual = self._thresholds[1:]
+        lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
+        lost = [boxes - corner for boxes, corner in zip(near, corners, strict=True)]
+        found = [_no_faces()] * len(images)
+        for least, overlap in ((usual, _FIRST_OVERLAP), (lower, _REJECTED_OVERLAP)):
+            rejected = self._reject(pools, sizes, [_proposals_about(boxes) for boxes in lost], least=least[0], overlap=overlap)
+            more = self._refine(pools, sizes, rejected, least=least[1])
+            found = [_together(some, others) for some, others in zip(found, more, strict=True)]
+            lost = [
+                boxes[geometry.iou(boxes, faces.boxes).max(axis=1, initial=0) < _FOUND_AGAIN]
+                for boxes, faces in zip(lost, found, strict=True)
+            ]
+        return [
+            Faces(boxes=faces.boxes + corner, scores=faces.scores, landmarks=faces.landmarks + corner[:2])
+            for faces, corner in zip(found, corners, strict=True)
+        ]
 
     def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]]) -> list[Floats]:
         """P-Net over the picture pyramid, pictures of one size together."""
@@ -112,9 +133,15 @@ class Cascade:
         return boxes
 
     def _reject(
-        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], proposals: list[Floats], *, least: float
+        self,
+        pools: dict[int, AreaPool],
+        sizes: Sequence[tuple[int, int]],
+        proposals: list[Floats],
+        *,
+        least: float,
+        overlap: float,
     ) -> list[Floats]:
-        """R-Net on a 24 x 24 crop of each proposal; what scores no more than `least` goes."""
+        """R-Net on a 24 x 24 crop of each proposal; what scores no more than `least`, or overlaps a better one by more, goes."""
         boxes = [_square(_shift(p[:, :5], p[:, 5:9], extent=0)) for p in proposals]
         boxes, crops = self._cut(pools, sizes, boxes, 24)
         if not len(crops):
@@ -124,7 +151,7 @@ class Cascade:
         for box, rows in _by_picture(boxes):
             good = scores[rows] > least
             candidates = np.concatenate([box[good, :4], scores[rows][good, None], offsets[rows][good]], axis=1)
-            candidates = _suppress(candidates, 0.7)
+            candidates = _suppress(candidates, overlap)
             kept.append(_square(_shift(candidates[:, :5], candidates[:, 5:9], extent=1)))
         return kept
 
@@ -134,7 +161,7 @@ class Cascade:
         """O-Net on a 48 x 48 crop of each box that is left; what scores no more than `least` goes."""
         boxes, crops = self._cut(pools, sizes, boxes, 48)
         if not len(crops):
-            return [_faces(np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)) for _ in boxes]
+            return [_no_faces() for _ in boxes]
         offsets, points, scores = self._networks.refine(crops)
         found = []
         for box, rows in _by_picture(boxes):
@@ -150,7 +177,7 @@ class Cascade:
             # The weights were tuned with boxes that include their last pixel: hence one more on the far side.
             inclusive = box[:, :4] + np.array([0, 0, 1, 1], np.float32)
             keep = geometry.nms(inclusive, box[:, 4], threshold=0.7, overlap="smaller")
-            found.append(_faces(box[keep], landmarks[keep]))
+            found.append(Faces(boxes=box[keep, :4], scores=box[keep, 4], landmarks=landmarks[keep]))
         return found
 
     def _cut(
@@ -171,6 +198,17 @@ class Cascade:
         return kept, np.concatenate(crops)
 
 
+def _part_with(image: Image, boxes: Floats) -> tuple[Image, Floats]:
+    """Return the part of a picture that holds known faces wherever they may have gone, and its corner, (4,) x, y, x, y."""
+    if not len(boxes):
+        return image[:0, :0], np.zeros(4, np.float32)
+    sides = boxes[:, 2:4] - boxes[:, 0:2]
+    width_height = np.array(image.shape[1::-1])
+    low = np.floor((boxes[:, 0:2] - _REACH * sides).min(axis=0)).clip(0, width_height).astype(int)
+    high = np.ceil((boxes[:, 2:4] + _REACH * sides).max(axis=0)).clip(low, width_height).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]], np.tile(low, 2).astype(np.float32)
+
+
 def _proposals_about(boxes: Floats) -> Floats:
     """Return what P-Net might have proposed of known faces, (5 n, 9): the boxes, moved a little and of other sizes."""
     centres, sides = (boxes[:, 0:2] + boxes[:, 2:4]) / 2, boxes[:, 2:4] - boxes[:, 0:2]
@@ -182,8 +220,17 @@ def _proposals_about(boxes: Floats) -> Floats:
     return np.concatenate([np.concatenate(proposals), certain, np.zeros((len(certain), 4), np.float32)], axis=1)
 
 
-def _faces(boxes: Floats, landmarks: Floats) -> Faces:
-    return Faces(boxes=boxes[:, :4], scores=boxes[:, 4], landmarks=landmarks)
+def _no_faces() -> Faces:
+    return Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
+
+
+def _together(some: Faces, others: Faces) -> Faces:
+    """Return the faces of both, best score first, each once."""
+    if not len(others.scores):
+        return some
+    both = Faces(*map(np.concatenate, zip(some, others, strict=True)))
+    keep = geometry.nms(both.boxes, both.scores, threshold=0.7, overlap="smaller")
+    return Faces(*(values[keep] for values in both))
 
 
 def _by_picture(boxes: list[Floats]) -> list[tuple[Floats, slice]]:
