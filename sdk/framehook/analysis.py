@@ -138,8 +138,8 @@ class Analysis:
         for item, refined in zip(due, self._one_each(refiner, found, due), strict=True):
             item.detections = refined
             # A tracker also expects those it has lost from sight; these need not be there.
-            seen = np.intersect1d(item.near.tracks, item.state.last.tracks)
-            item.lost = not np.isin(seen[seen != NO_TRACK], refined.tracks).all()
+            seen = item.near.tracks[np.isin(item.near.tracks, item.state.last.tracks)]
+            item.lost = bool(Counter(seen.tolist()) - Counter(refined.tracks.tolist()))  # those too new for a track are all -1
 
     def _detect_at_once(self, items: list[_Item]) -> None:
         """Detect where a face was lost: it turned away, or the picture is another one."""

@@ -206,6 +206,17 @@ def test_a_face_that_went_away_is_not_found_again(detector: MtcnnDetector, faces
     assert len(found) == 0
 
 
+@pytest.mark.parametrize("away", [(-2000, 0), (0, -2000), (2000, 2000)], ids=str)
+def test_a_face_expected_outside_the_picture_is_not_found_and_the_others_are(
+    detector: MtcnnDetector, faces: Frame, away: tuple[int, int]
+) -> None:
+    (known,) = detector.detect([faces])
+    gone = Detections(boxes=known.boxes[:1] + np.tile(away, 2))
+    assert len(detector.refine([faces], [gone])[0]) == 0
+    (found,) = detector.refine([faces], [Detections.concatenate([gone, known.without_attributes("landmarks")])])
+    assert geometry.iou(known.boxes, found.boxes).max(axis=1).min() > 0.9
+
+
 def test_where_nothing_is_known_the_picture_is_not_converted(detector: MtcnnDetector, faces: Frame) -> None:
     class Untouchable(Pixels):
         def rgb(self) -> Image:

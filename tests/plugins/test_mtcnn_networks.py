@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +102,15 @@ def test_a_backend_for_the_cpu_does_not_take_cuda():
 def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, installed, chosen):
     monkeypatch.setattr(backends, "find_spec", lambda package: installed or None)
     assert type(load_networks("auto", "cpu")._proposal).__name__ == chosen
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino", "onnxruntime"])
+def test_an_interrupt_is_still_one_after_networks_have_gone(backend):
+    program = (
+        "import signal\n"
+        "from framehook_plugins.mtcnn.backends import load_networks\n"
+        f"for _ in range(2): load_networks('{backend}', 'cpu')\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "interrupted\n"

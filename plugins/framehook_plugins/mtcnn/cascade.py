@@ -25,7 +25,7 @@ _AROUND = (  # across and down, in the box's sides, and the size
 # O-Net takes most of the time, so at first it sees but one or two of them. A face that it does not find is believed at lower
 # scores than a new one, in any of them.
 _FIRST_OVERLAP = 0.5  # of R-Net's boxes
-_KNOWN_SCORES = (0.2, 0.4)  # of R-Net and O-Net
+_KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
 _REACH = 1.0  # in the box's sides: no farther around a known face do the crops reach
 

@@ -1,6 +1,7 @@
 """MTCNN's networks on OpenVINO."""
 
 import io
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,16 @@ from framehook_plugins.mtcnn.backends import Floats, Pixels
 from framehook_plugins.mtcnn.backends.onnx_graph import onnx_graph
 
 
+@cache
+def _core() -> Any:
+    """Return the one core of this process, which is never given back.
+
+    Each brings the thread that first uses it a stack for signals, and puts back the one that it found. Of two that end in the
+    order in which they began, the second puts back the first's, which is no more, and the next Ctrl-C ends the process.
+    """
+    return openvino.Core()
+
+
 class OpenVinoNetwork:
     """A network on the CPU, in float32: bfloat16 would move the boxes.
 
@@ -19,14 +30,13 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, network: Any) -> None:
-        core = openvino.Core()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # the two take turns on the same cores
         }
-        model = core.read_model(io.BytesIO(onnx_graph(network)))
-        self._request = core.compile_model(model, "CPU", settings).create_infer_request()
+        model = _core().read_model(io.BytesIO(onnx_graph(network)))
+        self._request = _core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, pixels: Pixels) -> list[Floats]:
         """Return the outputs for (n, height, width, 4)."""
