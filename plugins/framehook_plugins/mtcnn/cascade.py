@@ -57,6 +57,11 @@ class Cascade:
 
     def find(self, images: Sequence[Image]) -> list[Faces]:
         """Return the faces of each picture, (h, w, 3) uint8 RGB, best score first."""
+        at_once = 1 if self._networks.cached else max(len(images), 1)  # one picture is more than a CPU's caches hold
+        parts = (images[start : start + at_once] for start in range(0, len(images), at_once))
+        return [faces for part in parts for faces in self._find(part)]
+
+    def _find(self, images: Sequence[Image]) -> list[Faces]:
         pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         proposals = self._propose(pools, sizes)

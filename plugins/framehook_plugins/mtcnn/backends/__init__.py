@@ -11,7 +11,7 @@ from framehook import DeviceError
 from framehook_plugins.device import Device, resolve_device
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
-"""`auto` is OpenVINO on a CPU where it is installed, else torch. ONNX Runtime was slower than torch wherever we measured it."""
+"""`auto` is OpenVINO on a CPU where it is installed, else torch. ONNX Runtime is slower than both on large pictures."""
 
 Floats: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.float32]
@@ -46,7 +46,7 @@ class Networks:
         self._proposal = proposal
         self._rejection = rejection
         self._refinement = refinement
-        self._cached = cached
+        self.cached = cached
 
     def propose(self, pixels: Pixels) -> tuple[Floats, Floats]:
         """Return P-Net's offsets (n, rows, columns, 4) and scores (n, rows, columns) for (n, height, width, 4).
@@ -55,7 +55,7 @@ class Networks:
         """
         n, height, width, _ = pixels.shape
         rows = (height - 1) // 2 - 4
-        step = max(_STRIP_PIXELS // (2 * width * n), 8) if self._cached else rows
+        step = max(_STRIP_PIXELS // (2 * width * n), 8) if self.cached else rows
         ends = [*range(step, rows - step // 2, step), rows]
         strips = [pixels[:, 2 * start : height if end == rows else 2 * end + 10] for start, end in pairwise([0, *ends])]
         offsets, scores = (np.concatenate(parts, axis=1) for parts in zip(*map(self._proposal, strips), strict=True))
@@ -72,7 +72,7 @@ class Networks:
         return offsets, landmarks, probabilities[:, 1]
 
     def _on_crops(self, network: Network, crops: Pixels) -> list[Floats]:
-        at_once = _CROP_PIXELS // crops.shape[1] ** 2 if self._cached else _CUDA_CROPS
+        at_once = _CROP_PIXELS // crops.shape[1] ** 2 if self.cached else _CUDA_CROPS
         parts = [network(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
