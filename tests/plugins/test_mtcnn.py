@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from facenet_pytorch import MTCNN
 
 from framehook import Detections, Detector, DeviceError, Frame, Image, OptionError, StreamInfo, VideoSource, geometry
+from framehook_plugins.mtcnn.backends import load_networks
+from framehook_plugins.mtcnn.cascade import Cascade
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 CLIPS = {  # frames that are quick to reach and, where there are any, show faces
@@ -163,6 +166,19 @@ def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(detecto
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
         np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
+
+
+def test_pictures_together_as_a_gpu_takes_them_give_what_each_gives_alone(shared_videos: Path, faces: Frame) -> None:
+    others = frames_of(shared_videos / "head-pose-face-detection-female-and-male.gif", (5, 10))
+    images = [faces.image, *(frame.image for frame in others), faces.image[:100, :150]]
+    options: dict[str, Any] = {"min_face": 20, "thresholds": (0.6, 0.7, 0.7), "factor": 0.709}
+    together, alone = load_networks("torch", "cpu"), load_networks("torch", "cpu")
+    together.cached = False
+    found = zip(Cascade(together, **options).find(images), Cascade(alone, **options).find(images), strict=True)
+    for one, other in found:
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=1e-3)
 
 
 def test_more_candidates_than_fit_into_one_batch_of_crops_stay_with_their_pictures(
