@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+# The defaults of its functions are the process group of the moment it is imported, or none. The optimisers import it: were that
+# the first time, the group would never end, and a thread of it that still frees a tensor while the interpreter ends aborts that.
+import torch.distributed.nn
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
