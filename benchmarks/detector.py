@@ -2,22 +2,23 @@
 
     python benchmarks/detector.py [FOLDER OF CLIPS] [--backends torch openvino onnxruntime] [--device cuda]
 
-They take turns of twenty frames, so that all see the same machine, and caches as in a run of their own. Their smallest face is
-20 pixels, 40 in pictures of 1080 rows and more. Writes results/detector.json (or detector-cuda.json) beside this file, and fails
-where they disagree by more than is allowed: every frame must hold the same number of faces, and 99 % of the boxes must overlap
-with an intersection over union of at least 0.95.
+Each has a process of its own, so that no other's threads wait in its way, and they take turns of twenty frames, so that all see
+the same machine. Their smallest face is 20 pixels, 40 in pictures of 1080 rows and more. Writes results/detector.json (or
+detector-cuda.json) beside this file, and fails where they disagree by more than is allowed: every frame must hold the same number
+of faces, and 99 % of the boxes must overlap with an intersection over union of at least 0.95.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import machine
 import numpy as np
@@ -95,11 +96,14 @@ class Agreement:
 class Reference:
     """facenet-pytorch's detector in the records of framehook."""
 
-    def __init__(self, *, min_face: int, device: str) -> None:
+    def __init__(self, *, min_face: int, device: Device) -> None:
         self._mtcnn = MTCNN(min_face_size=min_face, device=torch.device(device))
 
-    def detect(self, frame: Frame) -> Detections:
-        """Return the faces of a frame; where the reference fails because it finds no candidate at all, none."""
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Return the faces of each frame; where the reference fails because it finds no candidate at all, none."""
+        return [self._detect(frame) for frame in frames]
+
+    def _detect(self, frame: Frame) -> Detections:
         try:
             boxes, scores, landmarks = self._mtcnn.detect(frame.image, landmarks=True)
         except RuntimeError as error:
@@ -112,40 +116,77 @@ class Reference:
         return Detections(boxes=as_floats[0], scores=as_floats[1], attributes={"landmarks": as_floats[2]})
 
 
-def compare(path: Path, *, backends: Sequence[Backend], device: Device) -> dict[Backend, Agreement]:
-    """Run all detectors over a clip."""
-    agreements = {backend: Agreement() for backend in backends}
+class Turn(NamedTuple):
+    """What a contestant found in some frames of a clip."""
+
+    frames: list[int]
+    """Their indices; none: the clip is over."""
+    found: list[Detections]
+    seconds: float
+
+
+def turns(path: Path, backend: Backend | None, device: Device) -> Iterator[Turn]:
+    """Yield the turns of a detector, or of the reference (None), over a clip; decoding and loading are not timed."""
     with VideoSource(path, name=path.stem) as source:
         min_face = 40 if source.info.height >= 1080 else 20
-        reference = Reference(min_face=min_face, device=device)
-        detectors = {backend: MtcnnDetector(min_face=min_face, device=device, backend=backend) for backend in backends}
-        for turn in batched(source, TURN):
-            _ = [frame.image for frame in turn]  # decoding is not what is timed
-            if turn[0].index == 0:  # nor loading
-                reference.detect(turn[0])
-                for detector in detectors.values():
-                    detector.detect(turn[:1])
-            expected, reference_seconds = timed(lambda: [reference.detect(frame) for frame in turn])  # noqa: B023 -- called now
-            for backend, detector in detectors.items():
-                found, seconds = timed(partial(detector.detect, turn))
-                agreements[backend].seconds += seconds
-                agreements[backend].reference_seconds += reference_seconds
-                for frame, ours, theirs in zip(turn, found, expected, strict=True):
-                    agreements[backend].add(frame.index, ours, theirs)
+        detector = (
+            Reference(min_face=min_face, device=device)
+            if backend is None
+            else MtcnnDetector(min_face=min_face, device=device, backend=backend)
+        )
+        frames = iter(source)
+        warm = False
+        while turn := list(islice(frames, TURN)):
+            _ = [frame.image for frame in turn]
+            if not warm:
+                detector.detect(turn[:1])
+                warm = True
+            start = perf_counter()
+            found = list(detector.detect(turn))
+            yield Turn([frame.index for frame in turn], found, perf_counter() - start)
+
+
+class Contestant:
+    """A detector, or the reference (None), in a process of its own."""
+
+    def __init__(self, backend: Backend | None, device: Device) -> None:
+        self._of = backend, device
+        self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+    def begin(self, path: Path) -> None:
+        """Open a clip."""
+        self._process.submit(_begin, path, *self._of).result()
+
+    def turn(self) -> Turn:
+        """Take the next turn, while all others wait."""
+        return self._process.submit(_turn).result()
+
+
+_turns: Iterator[Turn] = iter(())  # of the process of a contestant
+
+
+def _begin(path: Path, backend: Backend | None, device: Device) -> None:
+    global _turns
+    _turns = turns(path, backend, device)
+
+
+def _turn() -> Turn:
+    return next(_turns, Turn([], [], 0.0))
+
+
+def compare(path: Path, *, reference: Contestant, detectors: Mapping[Backend, Contestant]) -> dict[Backend, Agreement]:
+    """Run all detectors over a clip."""
+    agreements = {backend: Agreement() for backend in detectors}
+    for contestant in (reference, *detectors.values()):
+        contestant.begin(path)
+    while (expected := reference.turn()).frames:
+        for backend, detector in detectors.items():
+            ours = detector.turn()
+            agreements[backend].seconds += ours.seconds
+            agreements[backend].reference_seconds += expected.seconds
+            for index, found, wanted in zip(expected.frames, ours.found, expected.found, strict=True):
+                agreements[backend].add(index, found, wanted)
     return agreements
-
-
-def batched(frames: Iterable[Frame], n: int) -> Iterator[tuple[Frame, ...]]:
-    """Yield the frames, n at a time (itertools has it from Python 3.12 on)."""
-    rest = iter(frames)
-    while turn := tuple(islice(rest, n)):
-        yield turn
-
-
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    """Return what a call returns, and how long it took."""
-    start = perf_counter()
-    return call(), perf_counter() - start
 
 
 def main() -> None:
@@ -156,9 +197,12 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
     backends = arguments.backends or ["torch", *(["openvino", "onnxruntime"] if arguments.device == "cpu" else [])]
+    device: Device = arguments.device
+    reference = Contestant(None, device)
+    detectors = {backend: Contestant(backend, device) for backend in backends}
     agreements = {}
     for path in sorted(path for path in arguments.clips.iterdir() if path.suffix in (".gif", ".mkv", ".mp4")):
-        agreements[path.name] = compare(path, backends=backends, device=arguments.device)
+        agreements[path.name] = compare(path, reference=reference, detectors=detectors)
         for backend, agreement in agreements[path.name].items():
             print(path.name, backend, json.dumps(agreement.summary()), flush=True)
     results = {

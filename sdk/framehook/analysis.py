@@ -154,6 +154,8 @@ class Analysis:
             if (tracker := item.state.tracker) is not None and (item.detect or self._refiner):
                 tracked = self._ask(tracker, "track", [item], partial(tracker.update, item.frame, item.detections))
                 item.detections = self._same_rows(tracker, tracked, item.detections)
+                if item.detect:
+                    item.state.take_in_found(item.detections)
                 item.state.last = item.detections.without_attributes(*item.detections.attributes)
 
     def _select(self, items: list[_Item]) -> None:

@@ -36,8 +36,8 @@ class Pipeline:
         device: `auto`, `cpu` or `cuda`, for every plugin that has an option `device`.
         out: the folder under which sinks write their relative paths.
         batch: frames that are analysed at once, at most.
-        detect_every: detect on every n-th frame, and follow in between; None detects about six times a second where the detector
-            is a `Refiner`, else on every frame.
+        detect_every: detect on every n-th frame, and follow in between; None detects three to six times a second where the
+            detector is a `Refiner`, more often where new things turn up, else on every frame.
         classify_every: frames between two looks at a face that is known; None looks about twice a second.
         start: seconds; earlier frames are passed over.
         end: seconds; where the analysis stops; None for the end.

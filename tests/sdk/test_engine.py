@@ -310,15 +310,29 @@ def test_where_nothing_is_known_nobody_looks():
 
 @pytest.mark.parametrize(
     ("rate", "wanted"),
-    [(30, [0, 5, 10]), (25, [0, 4, 8]), (12.5, [0, 2, 4, 6, 8, 10]), (5, list(range(12)))],
-    ids=["30 a second", "25", "12.5", "5"],
+    [(30, [0, 5, 12, 21]), (25, [0, 4, 10, 18]), (10, [0, 2, 5, 8, 11, 14, 17, 20, 23]), (3, list(range(24)))],
+    ids=["30 a second", "25", "10", "3"],
 )
-def test_how_seldom_is_detected_hangs_on_the_time_between_frames(rate, wanted):
+def test_how_seldom_is_detected_hangs_on_the_time_between_frames_and_grows(rate, wanted):
     detector = Following()
     with pipeline(detector=detector).session() as session:
-        for i in range(12):
+        for i in range(24):
             session.push(grey_image(64, 48), seconds=i / rate)
     assert detector.detected == wanted
+
+
+def test_where_someone_new_turns_up_the_next_detection_comes_soon():
+    class Arriving(Following):
+        def detect(self, frames):
+            found = super().detect(frames)
+            both = Detections(boxes=[[8, 8, 24, 24], [40, 8, 56, 24]], scores=[0.9, 0.9])
+            return [both if frame.index >= 15 else one for frame, one in zip(frames, found, strict=True)]
+
+    detector = Arriving()
+    with pipeline(detector=detector).session() as session:
+        for i in range(32):
+            session.push(grey_image(64, 48), seconds=i / 30)
+    assert detector.detected == [0, 5, 12, 21, 26]  # found at 21, and at 26 nothing new: the next would be 33
 
 
 def test_a_detector_that_cannot_find_again_is_asked_on_every_frame():
