@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from framehook import ArraySource, Detections
 from framehook_cli.main import run as framehook
@@ -137,6 +138,23 @@ def test_a_run_can_begin_with_the_weights_of_another_and_takes_over_their_terms(
         np.testing.assert_allclose(ended.get_parameter(name).detach(), filters.detach(), atol=1e-3, err_msg=name)
     assert "begun with weights trained on 50 faces of utkface" in header.training_data
     assert "UTKFace: non-commercial research purposes only" in header.licence
+
+
+def test_a_run_can_begin_with_the_average_of_others(trained, faces, tmp_path):
+    network, header = checkpoint.read(trained / "model.safetensors")
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight *= 3
+    checkpoint.write(tmp_path / "tripled.safetensors", network, header)
+    start = f"start={trained / 'model.safetensors'},{tmp_path / 'tripled.safetensors'}"
+
+    assert train("framehook", faces, tmp_path / "run", settings=(*TINY["framehook"], start, "peak_rate=1e-9")) == 0
+
+    begun, _ = checkpoint.read(trained / "model.safetensors")
+    ended, header = checkpoint.read(tmp_path / "run" / "model.safetensors")
+    for name, filters in begun.named_parameters():
+        torch.testing.assert_close(ended.get_parameter(name), 2 * filters, rtol=0.01, atol=2e-3, msg=name)
+    assert header.training_data.count("begun with the average of weights trained on") == 1
 
 
 def test_weights_of_another_shape_are_no_start(trained, faces, tmp_path, capsys):

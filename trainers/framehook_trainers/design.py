@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from framehook import Image, ModelError
 from framehook_plugins.agegender import checkpoint
@@ -46,26 +46,31 @@ class Design:
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     """Of each channel, in units of 0 to 1: the input is divided by it."""
 
-    start: Path | None = None
-    """The weights file that training begins with; None: fresh weights."""
+    starts: tuple[Path, ...] = ()
+    """The weights files whose average training begins with; none: fresh weights."""
 
     def network(self) -> Network:
         """Return the network as training begins with it.
 
         Raises:
-            ModelError: the file to start from is no weights file, is damaged, or holds another network.
+            ModelError: a file to start from is no weights file, is damaged, or holds another network.
         """
         network = build(self.architecture, outputs=self.outputs, **self.options)
-        if self.start is not None:
-            begun, header = checkpoint.read(self.start)
-            shapes, wanted = _shapes(begun), _shapes(network)
-            if header.architecture != self.architecture or shapes != wanted:
-                raise ModelError(
-                    f"'{self.start}' holds {header.architecture} with {dict(header.options)} and its own outputs, this run "
-                    f"trains {self.architecture} with {dict(self.options)}: choose the same settings, or another start"
-                )
-            network.load_state_dict(begun.state_dict())
+        begun = [self._begun(start, _shapes(network)) for start in self.starts]
+        if begun:
+            averages = {name: torch.stack([each[name] for each in begun]).double().mean(0) for name in begun[0]}
+            network.load_state_dict(averages)  # which casts them
         return network
+
+    def _begun(self, start: Path, wanted: dict[str, torch.Size]) -> dict[str, Tensor]:
+        """Return the weights of a file to start from."""
+        network, header = checkpoint.read(start)
+        if header.architecture != self.architecture or _shapes(network) != wanted:
+            raise ModelError(
+                f"'{start}' holds {header.architecture} with {dict(header.options)} and its own outputs, this run "
+                f"trains {self.architecture} with {dict(self.options)}: choose the same settings, or another start"
+            )
+        return network.state_dict()
 
     def normalisation(self, device: torch.device) -> Normalisation:
         """Return what turns pixels, (n, size, size, 3) uint8, into the network's input."""
@@ -109,10 +114,11 @@ class Design:
         ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
         data = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown) + ", split by image content"
         licences = [_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown]
-        if self.start is not None:  # what it was taught is still in the weights, and so are the terms
-            begun = checkpoint.read_header(self.start)
-            data += f"; begun with weights trained on {begun.training_data}"
-            licences.append(f"The weights it was begun with: {begun.licence.removesuffix(_CARRIED)}")
+        begun = [checkpoint.read_header(start) for start in self.starts]
+        if begun:  # what these were taught is still in the weights, and so are the terms
+            taught = "; and on ".join(dict.fromkeys(each.training_data for each in begun))
+            data += f"; begun with {'weights' if len(begun) == 1 else 'the average of weights'} trained on {taught}"
+            licences += dict.fromkeys(f"The weights it was begun with: {each.licence.removesuffix(_CARRIED)}" for each in begun)
         return checkpoint.Header(
             architecture=self.architecture,
             options=dict(self.options),

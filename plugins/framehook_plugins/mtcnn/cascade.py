@@ -22,8 +22,9 @@ _AROUND = (  # across and down, in the box's sides, and the size
     (0.0, 0.0, 1.0),
     *((0.15, 0.0, 0.85), (-0.15, 0.0, 0.85), (0.0, 0.15, 0.85), (0.0, -0.15, 0.85)),
 )
-# O-Net takes most of the time, so at first it sees but one or two of them. A face that it does not find is believed at lower
-# scores than a new one, in any of them.
+# But at first O-Net alone sees the expected place itself, and is believed where it is sure. Of R-Net's boxes it then sees one or
+# two, and in the end all of them: a face that was there is believed at lower scores than a new one.
+_AT_SIGHT = 0.95  # O-Net's score
 _FIRST_OVERLAP = 0.5  # of R-Net's boxes
 _KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
@@ -73,7 +74,8 @@ class Cascade:
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
         """Return the faces that are left of known ones in each picture, best score first.
 
-        R-Net and O-Net look where they should be; what they do not find is looked for by all three networks in its surroundings.
+        O-Net looks where they should be, then R-Net and O-Net about there, then all three networks in the surroundings: each for
+        what was not found before.
 
         Args:
             images: (h, w, 3) uint8 RGB.
@@ -85,13 +87,15 @@ class Cascade:
         sizes = [(part.shape[0], part.shape[1]) for part, _ in parts]
         usual = self._thresholds[1:]
         lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
-        lost = [boxes - corner for boxes, corner in zip(near, corners, strict=True)]
-        found = [_no_faces()] * len(images)
+        expected = [boxes - corner for boxes, corner in zip(near, corners, strict=True)]
+        found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in expected], least=_AT_SIGHT)
         for least, overlap in ((usual, _FIRST_OVERLAP), (lower, _REJECTED_OVERLAP)):
-            rejected = self._reject(pools, sizes, [_proposals_about(boxes) for boxes in lost], least=least[0], overlap=overlap)
+            lost = [_not_among(boxes, faces) for boxes, faces in zip(expected, found, strict=True)]
+            proposals = [_proposals_about(boxes) for boxes in lost]
+            rejected = self._reject(pools, sizes, proposals, least=least[0], overlap=overlap)
             more = self._refine(pools, sizes, rejected, least=least[1])
             found = [_together(some, others) for some, others in zip(found, more, strict=True)]
-            lost = [_not_among(boxes, faces) for boxes, faces in zip(lost, found, strict=True)]
+        lost = [_not_among(boxes, faces) for boxes, faces in zip(expected, found, strict=True)]
         more = self._find_near([part for part, _ in parts], lost)
         found = [_together(some, others) for some, others in zip(found, more, strict=True)]
         return [_moved(faces, corner) for faces, corner in zip(found, corners, strict=True)]
@@ -231,8 +235,13 @@ def _proposals_about(boxes: Floats) -> Floats:
     for across, down, size in _AROUND:
         middle, half = centres + np.array([across, down], np.float32) * sides, sides * np.float32(size / 2)
         proposals.append(np.concatenate([middle - half, middle + half], axis=1))
-    certain = np.ones((len(boxes) * len(_AROUND), 1), np.float32)
-    return np.concatenate([np.concatenate(proposals), certain, np.zeros((len(certain), 4), np.float32)], axis=1)
+    certain = _certain(np.concatenate(proposals))
+    return np.concatenate([certain, np.zeros((len(certain), 4), np.float32)], axis=1)
+
+
+def _certain(boxes: Floats) -> Floats:
+    """Return the boxes with the highest score, (n, 5)."""
+    return np.concatenate([boxes, np.ones((len(boxes), 1), np.float32)], axis=1)
 
 
 def _no_faces() -> Faces:

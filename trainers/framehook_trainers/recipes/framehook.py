@@ -35,7 +35,7 @@ class Config:
     balance: float = 0.0
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
     start: str = ""
-    """Weights to begin with, a bundled name or a file of this recipe; empty: fresh ones."""
+    """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
     width: int = 48
     """Channels of the network's first stage."""
     dropout: float = 0.2
@@ -79,7 +79,7 @@ def train(config: Config, run: Run) -> None:
         options={"width": config.width, "dropout": config.dropout},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
-        start=find_weights(config.start) if config.start else None,
+        starts=tuple(find_weights(start) for start in config.start.split(",") if start),
     )
     normalise = design.normalisation(run.world.device)
 
