@@ -15,6 +15,8 @@ _PACKAGES = (
     "framehook", "av", "numpy", "pluggy", "pydantic", "torch", "torchvision", "facenet-pytorch", "opencv-python-headless",
     "safetensors", "scipy",
 )  # fmt: skip
+_EXTRAS = {"onnx": "openvino", "openvino": "openvino", "onnxruntime": "onnxruntime", "fsspec": "train", "tensorboard": "train"}
+"""Packages that may be missing, and an extra of framehook that brings each."""
 
 
 @click.command()
@@ -35,20 +37,27 @@ def examine(installed: Plugins) -> dict[str, Any]:
     problems = [f"plugin '{b.entry_point}' of {b.distribution} is broken: {b.reason}" for b in installed.broken]
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "missing"
+        versions[package] = _version(package) or "missing"
+        if versions[package] == "missing":
             problems.append(f"package '{package}' is missing: pip install {package}")
+    extras = {package: _version(package) or f"not installed: pip install 'framehook[{e}]'" for package, e in _EXTRAS.items()}
     return {
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
         "versions": versions,
+        "extras": extras,
         "devices": _devices(problems),
         "codecs": _codecs(problems),
         **describe(installed),
         "default_stages": _default_stages(installed, problems),
         "problems": problems,
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _devices(problems: list[str]) -> dict[str, str]:
@@ -85,7 +94,7 @@ def _default_stages(installed: Plugins, problems: list[str]) -> dict[str, str]:
 
 
 def _print(findings: dict[str, Any]) -> None:
-    for section in ("machine", "versions", "devices", "codecs", "default_stages"):
+    for section in ("machine", "versions", "extras", "devices", "codecs", "default_stages"):
         click.echo(f"{section.replace('_', ' ')}:")
         for name, value in findings[section].items():
             click.echo(f"  {name}: {'yes' if value is True else 'no' if value is False else value}")
@@ -94,4 +103,5 @@ def _print(findings: dict[str, Any]) -> None:
         click.echo(f"  {plugin['kind']} {plugin['name']}: {plugin['distribution']} {plugin['version']}")
     for problem in findings["problems"]:
         click.echo(f"problem: {problem}")
-    click.echo("all is well" if not findings["problems"] else f"{len(findings['problems'])} problems")
+    number = len(findings["problems"])
+    click.echo(f"{number} problem{'s' if number > 1 else ''}" if number else "all is well")

@@ -1,5 +1,6 @@
 import csv
 import json
+from importlib import metadata
 
 import click
 import pytest
@@ -79,6 +80,22 @@ def test_the_doctor_finds_nothing_wrong(capsys, form):
         assert findings["default_stages"] == {"mtcnn": "works", "iou": "works", "age-gender": "works"}
     else:
         assert "all is well" in shown
+
+
+def test_the_doctor_names_what_is_missing_and_what_could_be_added(monkeypatch, capsys):
+    there = metadata.version
+
+    def version(package):
+        if package in ("scipy", "openvino"):
+            raise metadata.PackageNotFoundError(package)
+        return there(package)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert run(["doctor"]) == 1
+    shown = capsys.readouterr().out
+    assert "problem: package 'scipy' is missing: pip install scipy" in shown
+    assert "openvino: not installed: pip install 'framehook[openvino]'" in shown
+    assert "1 problems" not in shown
 
 
 def test_the_doctor_tells_of_a_broken_plugin(tmp_path, monkeypatch, capsys):
