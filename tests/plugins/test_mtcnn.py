@@ -216,21 +216,6 @@ def test_known_faces_are_found_again_in_the_next_frame_where_detection_finds_the
     assert found.attributes["landmarks"].shape == (len(found), 5, 2)
 
 
-@pytest.mark.parametrize(("across", "size"), [(0.7, 1.0), (-0.7, 1.0), (0.0, 1.7), (0.5, 1.4)])
-def test_a_face_is_found_again_anywhere_in_its_surroundings(
-    shared_videos: Path, detector: MtcnnDetector, across: float, size: float
-) -> None:
-    (frame,) = frames_of(shared_videos / "head-pose-face-detection-female-and-male.gif", (16,))
-    (known,) = detector.detect([frame])
-    sides = known.boxes[:, 2:] - known.boxes[:, :2]
-    centres = known.boxes[:, :2] + sides / 2 + [across, 0] * sides
-    expected = Detections(boxes=np.concatenate([centres - sides * size / 2, centres + sides * size / 2], axis=1), tracks=[1, 2])
-
-    (found,) = detector.refine([frame], [expected])
-
-    assert geometry.iou(known.boxes, found.boxes).max(axis=1).min() > 0.7
-
-
 def test_a_face_that_went_away_is_not_found_again(detector: MtcnnDetector, faces: Frame) -> None:
     (known,) = detector.detect([faces])
     (found,) = detector.refine([picture(noise(faces.height, faces.width))], [known.with_tracks([1, 2])])

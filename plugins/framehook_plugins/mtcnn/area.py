@@ -16,6 +16,7 @@ from framehook import Image
 from framehook_plugins.mtcnn.backends import Pixels
 
 _INT32_SUMS = 2**31 - 1
+_ROWS_AT_ONCE = 16  # of 1920 pixels are half a megabyte: what a core's cache holds
 _CROPS_AT_ONCE = 512  # bounds the memory of the look-ups: 512 crops of 48 x 48 x 4 in 4 corners are 75 MB
 
 
@@ -30,17 +31,23 @@ class AreaPool:
         self._height, self._width = image.shape[:2]
         exact = cv2.CV_32S if 255 * image.shape[0] * image.shape[1] <= _INT32_SUMS else cv2.CV_64F
         four = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
-        self._sums = cv2.integral(four, sdepth=exact)  # (h + 1, w + 1, 4), [y, x] = sum over rows < y and columns < x
+        # (h + 1, w + 1, 4): [y, x] is the sum over rows < y and columns < x
+        self._sums: NDArray[Any] = cv2.integral(four, sdepth=exact)
 
     def whole(self, height: int, width: int) -> Pixels:
         """Return the picture at this size, (height, width, 4)."""
         top, bottom = _bins(np.array([0]), np.array([self._height]), height)
         left, right = _bins(np.array([0]), np.array([self._width]), width)
-        rows = self._sums[bottom[0]]  # (height, w + 1, 4)
-        rows -= self._sums[top[0]]
-        sums = rows.take(right[0], axis=1)  # (height, width, 4)
-        sums -= rows.take(left[0], axis=1)
-        return _averages(sums, (bottom - top)[0][:, None] * (right - left)[0][None, :])
+        averages = np.empty((height, width, 4), np.float32)
+        for start in range(0, height, _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            rows = self._sums.take(bottom[0, some], axis=0)  # (_ROWS_AT_ONCE, w + 1, 4)
+            rows -= self._sums.take(top[0, some], axis=0)
+            sums = rows.take(right[0], axis=1)  # (_ROWS_AT_ONCE, width, 4)
+            sums -= rows.take(left[0], axis=1)
+            averages[some] = sums
+        averages *= _shares((bottom - top)[0][:, None] * (right - left)[0][None, :])
+        return averages
 
     def crops(self, boxes: NDArray[np.int64], size: int) -> Pixels:
         """Return each box of the picture as (size, size, 4), stacked to (n, size, size, 4).
@@ -63,14 +70,14 @@ class AreaPool:
         sums -= flat.take(lower + left_, axis=0)
         sums -= flat.take(upper + right_, axis=0)
         sums += flat.take(upper + left_, axis=0)
-        return _averages(sums, (bottom - top)[:, :, None] * (right - left)[:, None, :])
+        averages: Pixels = sums.astype(np.float32)
+        averages *= _shares((bottom - top)[:, :, None] * (right - left)[:, None, :])
+        return averages
 
 
-def _averages(sums: NDArray[Any], counts: NDArray[np.int64]) -> Pixels:
-    """Return the sums (…, 4), each divided by how many pixels are in it (…)."""
-    averages = sums.astype(np.float32)
-    averages *= (1 / counts).astype(np.float32)[..., None]
-    return averages
+def _shares(counts: NDArray[np.int64]) -> Pixels:
+    """Return each pixel's share in a bin of so many (…), as (…, 1)."""
+    return (1 / counts[..., None]).astype(np.float32)
 
 
 def _bins(low: NDArray[np.int64], high: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

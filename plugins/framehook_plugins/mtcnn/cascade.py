@@ -29,7 +29,7 @@ _FIRST_OVERLAP = 0.5  # of R-Net's boxes
 _KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
 _REACH = 1.0  # in the box's sides: no farther around a known face do the crops reach
-_SMALLER = 0.7  # of the box's longer side: no smaller is the face that all three networks look for about it
+
 
 _REJECTED_OVERLAP = 0.7
 _CELL = 12  # P-Net sees 12 x 12 pixels ...
@@ -61,21 +61,19 @@ class Cascade:
         """Return the faces of each picture, (h, w, 3) uint8 RGB, best score first."""
         at_once = 1 if self._networks.cached else max(len(images), 1)  # one picture is more than a CPU's caches hold
         parts = (images[start : start + at_once] for start in range(0, len(images), at_once))
-        return [faces for part in parts for faces in self._find(part, [self._min_face] * len(part))]
+        return [faces for part in parts for faces in self._find(part)]
 
-    def _find(self, images: Sequence[Image], smallest: Sequence[float]) -> list[Faces]:
-        """Return the faces of each picture that are not smaller than these pixels."""
+    def _find(self, images: Sequence[Image]) -> list[Faces]:
         pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
         sizes = [(image.shape[0], image.shape[1]) for image in images]
-        proposals = self._propose(pools, sizes, smallest)
+        proposals = self._propose(pools, sizes)
         rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1], overlap=_REJECTED_OVERLAP)
         return self._refine(pools, sizes, rejected, least=self._thresholds[2])
 
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
         """Return the faces that are left of known ones in each picture, best score first.
 
-        O-Net looks where they should be, then R-Net and O-Net about there, then all three networks in the surroundings: each for
-        what was not found before.
+        O-Net looks where they should be, then R-Net and O-Net about there, for what was not found before.
 
         Args:
             images: (h, w, 3) uint8 RGB.
@@ -89,35 +87,27 @@ class Cascade:
         lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
         expected = [boxes - corner for boxes, corner in zip(near, corners, strict=True)]
         found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in expected], least=_AT_SIGHT)
-        for least, overlap in ((usual, _FIRST_OVERLAP), (lower, _REJECTED_OVERLAP)):
-            lost = [_not_among(boxes, faces) for boxes, faces in zip(expected, found, strict=True)]
-            proposals = [_proposals_about(boxes) for boxes in lost]
-            rejected = self._reject(pools, sizes, proposals, least=least[0], overlap=overlap)
-            more = self._refine(pools, sizes, rejected, least=least[1])
-            found = [_together(some, others) for some, others in zip(found, more, strict=True)]
         lost = [_not_among(boxes, faces) for boxes, faces in zip(expected, found, strict=True)]
-        more = self._find_near([part for part, _ in parts], lost)
-        found = [_together(some, others) for some, others in zip(found, more, strict=True)]
-        return [_moved(faces, corner) for faces, corner in zip(found, corners, strict=True)]
+        about = [_proposals_about(boxes) for boxes in lost]
+        candidates = self._reject(pools, sizes, about, least=lower[0], overlap=_REJECTED_OVERLAP)
+        best = [_suppress(boxes[boxes[:, 4] > usual[0]], _FIRST_OVERLAP) for boxes in candidates]
+        for least, views in ((usual[1], best), (lower[1], candidates)):
+            unseen = [_not_among(boxes, faces) for boxes, faces in zip(views, found, strict=True)]
+            more = self._refine(pools, sizes, unseen, least=least)
+            found = [_together(some, others) for some, others in zip(found, more, strict=True)]
+        return [
+            Faces(boxes=faces.boxes + corner, scores=faces.scores, landmarks=faces.landmarks + corner[:2])
+            for faces, corner in zip(found, corners, strict=True)
+        ]
 
-    def _find_near(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
-        """Return what the whole cascade finds in the surroundings of each box, of about its size or larger."""
-        places = [(i, box) for i, boxes in enumerate(near) for box in boxes]
-        parts = [_part_with(images[i], box[None]) for i, box in places]
-        smallest = [max(_SMALLER * float((box[2:] - box[:2]).max()), self._min_face) for _, box in places]
-        found = [_no_faces() for _ in images]
-        for (i, _), (_, corner), faces in zip(places, parts, self._find([part for part, _ in parts], smallest), strict=True):
-            found[i] = _together(found[i], _moved(faces, corner))
-        return found
-
-    def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], smallest: Sequence[float]) -> list[Floats]:
+    def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]]) -> list[Floats]:
         """P-Net over the picture pyramid, pictures of one size together."""
         found: list[list[Floats]] = [[] for _ in sizes]
-        alike = defaultdict(list)
+        by_size = defaultdict(list)
         for i in pools:
-            alike[*sizes[i], smallest[i]].append(i)
-        for (height, width, least), members in alike.items():
-            for scale in self._scales(height, width, least):
+            by_size[sizes[i]].append(i)
+        for (height, width), members in by_size.items():
+            for scale in self._scales(height, width):
                 level = (int(height * scale + 1), int(width * scale + 1))
                 step = max(1, _PIXELS_AT_ONCE // (level[0] * level[1]))
                 for start in range(0, len(members), step):
@@ -127,8 +117,8 @@ class Cascade:
                         found[i].append(boxes)
         return [_merge_levels(levels) for levels in found]
 
-    def _scales(self, height: int, width: int, smallest: float) -> list[float]:
-        scale = _CELL / smallest
+    def _scales(self, height: int, width: int) -> list[float]:
+        scale = _CELL / self._min_face
         shorter = min(height, width) * scale
         scales = []
         while shorter >= _CELL:
@@ -248,14 +238,9 @@ def _no_faces() -> Faces:
     return Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
 
 
-def _moved(faces: Faces, corner: Floats) -> Faces:
-    """Return the faces of a part in the picture's pixels."""
-    return Faces(boxes=faces.boxes + corner, scores=faces.scores, landmarks=faces.landmarks + corner[:2])
-
-
 def _not_among(boxes: Floats, faces: Faces) -> Floats:
-    """Return the boxes where none of these faces is."""
-    missed = geometry.iou(boxes, faces.boxes).max(axis=1, initial=0) < _FOUND_AGAIN
+    """Return the boxes, with a score or without, where none of these faces is."""
+    missed = geometry.iou(boxes[:, :4], faces.boxes).max(axis=1, initial=0) < _FOUND_AGAIN
     return np.asarray(boxes[missed])
 
 

@@ -18,7 +18,7 @@ Pixels: TypeAlias = NDArray[np.float32]
 """(…, height, width, 4): R, G and B of 0 to 255, and a fourth channel without meaning, for look-ups of 16 bytes are fast."""
 
 # On a CPU, what fits into a core's cache is a third faster: a picture goes through P-Net strip by strip, crops a few at a time.
-# And backends keep what they prepared for every batch size that they meet: of few sizes it is little.
+# And backends prepare themselves for every batch size that they meet, which takes longer than the crops: these are powers of two.
 _STRIP_PIXELS = 50_000
 _CROP_PIXELS = 16 * 48**2  # 16 crops of O-Net, 64 of R-Net
 _CUDA_CROPS = 512
@@ -73,8 +73,16 @@ class Networks:
 
     def _on_crops(self, network: Network, crops: Pixels) -> list[Floats]:
         at_once = _CROP_PIXELS // crops.shape[1] ** 2 if self.cached else _CUDA_CROPS
-        parts = [network(crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
+        parts = [self._on_few(network, crops[start : start + at_once]) for start in range(0, len(crops), at_once)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _on_few(self, network: Network, crops: Pixels) -> list[Floats]:
+        """Return the outputs for some crops, of which there may seem to be more."""
+        n = len(crops)
+        size = 1 << (n - 1).bit_length()
+        if self.cached and size > n:
+            crops = np.concatenate([crops, np.zeros((size - n, *crops.shape[1:]), np.float32)])
+        return [output[:n] for output in network(crops)]
 
 
 class _Needs(NamedTuple):
