@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from framehook import NO_TRACK, Detections, Pipeline, geometry
 
 HERE = Path(__file__).resolve().parent
-FLOOR = {5: 0.97}
+FLOOR = {5: 0.97, CHOSEN: 0.97}
 WORK = ("detect", "refine", "track")
 CHOSEN = 0  # stands for detect_every=None
 

@@ -55,7 +55,7 @@ def refine(results: Mapping[str, Any]) -> Rows:
 def throughput(results: Mapping[str, Any]) -> Rows:
     """A row for each clip."""
     rows: list[Sequence[object]] = [
-        ("clip, looped", "frames", "faces", "the usual script", "framehook", "times as fast", "decoding alone", "overhead")
+        ("clip, looped", "frames", "the usual script", "framehook", "times as fast", "decoding alone", "overhead")
     ]
     for name, clip in results["clips"].items():
         rates = clip["frames_per_second"]
@@ -64,7 +64,6 @@ def throughput(results: Mapping[str, Any]) -> Rows:
             (
                 f"`{name}`",
                 clip["frames"],
-                clip["faces"],
                 script,
                 ours,
                 f"{clip['against_script']:.1f}",

@@ -200,7 +200,10 @@ def _compare(expected: motion.States, boxes: motion.Boxes) -> tuple[NDArray[np.f
 
 def _assign(gain: NDArray[np.float64], allowed: NDArray[np.bool_]) -> Pairs:
     """Pair rows with columns so that the sum of the gains is largest."""
-    from scipy.optimize import linear_sum_assignment  # slow to import, and listing plugins does without
+    if max(allowed.sum(axis=0).max(initial=0), allowed.sum(axis=1).max(initial=0)) <= 1:  # nothing to choose between
+        rows, columns = np.nonzero(allowed)
+        return rows, columns
+    from scipy.optimize import linear_sum_assignment  # over a second to import: most recordings of one face do without
 
     rows, columns = linear_sum_assignment(np.where(allowed, gain, 0), maximize=True)
     good = allowed[rows, columns]
