@@ -229,8 +229,11 @@ def test_a_face_expected_outside_the_picture_is_not_found_and_the_others_are(
     (known,) = detector.detect([faces])
     gone = Detections(boxes=known.boxes[:1] + np.tile(away, 2))
     assert len(detector.refine([faces], [gone])[0]) == 0
-    (found,) = detector.refine([faces], [Detections.concatenate([gone, known.without_attributes("landmarks")])])
+    there = known.without_attributes("landmarks")
+    (found,), (without,) = (detector.refine([faces], [some]) for some in (Detections.concatenate([gone, there]), there))
     assert geometry.iou(known.boxes, found.boxes).max(axis=1).min() > 0.8
+    np.testing.assert_allclose(found.boxes, without.boxes, atol=0.01)
+    np.testing.assert_allclose(found.scores, without.scores, atol=1e-4)
 
 
 def test_where_nothing_is_known_the_picture_is_not_converted(detector: MtcnnDetector, faces: Frame) -> None:

@@ -30,7 +30,6 @@ _KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
 _REACH = 1.0  # in the box's sides: no farther around a known face do the crops reach
 
-
 _REJECTED_OVERLAP = 0.7
 _CELL = 12  # P-Net sees 12 x 12 pixels ...
 _STRIDE = 2  # ... at every second position

@@ -66,7 +66,7 @@ class MtcnnDetector:
     def refine(self, frames: Sequence[Frame], near: Sequence[Detections]) -> Sequence[Detections]:
         """Return what is left of known faces in each frame, with the same tracks and labels, best score first.
 
-        The last two stages look about where each face is expected. A frame without any is not looked at.
+        The last stages look where each face is expected, and about there. A frame without any is not looked at.
         """
         found = self._cascade.find_again(
             [frame.image if len(known) else _NO_IMAGE for frame, known in zip(frames, near, strict=True)],
