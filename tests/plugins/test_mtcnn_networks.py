@@ -98,9 +98,13 @@ def test_a_backend_for_the_cpu_does_not_take_cuda():
         MtcnnDetector(backend="onnxruntime", device="cuda")
 
 
-@pytest.mark.parametrize(("installed", "chosen"), [(True, "OpenVinoNetwork"), (False, "TorchNetwork")])
-def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, installed, chosen):
-    monkeypatch.setattr(backends, "find_spec", lambda package: installed or None)
+@pytest.mark.parametrize(
+    ("missing", "chosen"),
+    [((), "OpenVinoNetwork"), (("openvino",), "OnnxRuntimeNetwork"), (("onnx",), "TorchNetwork")],
+    ids=["all are there", "no openvino", "no onnx, which both need"],
+)
+def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, missing, chosen):
+    monkeypatch.setattr(backends, "find_spec", lambda package: None if package in missing else package)
     assert type(load_networks("auto", "cpu")._proposal).__name__ == chosen
 
 

@@ -11,7 +11,7 @@ from framehook import DeviceError
 from framehook_plugins.device import Device, resolve_device
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
-"""`auto` is OpenVINO on a CPU where it is installed, else torch. ONNX Runtime is slower than both on large pictures."""
+"""`auto` is, on a CPU, the first that is installed of OpenVINO, ONNX Runtime (slower on large pictures) and torch; else torch."""
 
 Floats: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.float32]
@@ -92,7 +92,7 @@ class _Needs(NamedTuple):
     extra: str
 
 
-_NEEDS = {
+_NEEDS: dict[Backend, _Needs] = {  # the fastest first
     "openvino": _Needs(("openvino", "onnx"), "framehook[openvino]"),
     "onnxruntime": _Needs(("onnxruntime", "onnx"), "framehook[onnxruntime]"),
 }
@@ -121,7 +121,7 @@ def load_networks(backend: Backend, device: Device) -> Networks:
     made = [networks.proposal_network(), networks.rejection_network(), networks.refinement_network()]
     place = resolve_device("cpu" if backend in _NEEDS else device)
     if backend == "auto":
-        backend = "openvino" if place.type == "cpu" and _installed("openvino") else "torch"
+        backend = next(filter(_installed, _NEEDS), "torch") if place.type == "cpu" else "torch"
     if backend == "openvino":
         from framehook_plugins.mtcnn.backends.openvino import OpenVinoNetwork
 
