@@ -54,6 +54,7 @@ def test_the_stages_of_a_resnet_have_the_published_number_of_parameters(make, pu
 @pytest.mark.parametrize(
     ("architecture", "channels", "size", "options"),
     [
+        ("resnet", 3, 112, {"blocks": (1, 2, 3, 1), "width": 8}),
         ("resnet18", 3, 112, {}),
         ("resnet34", 3, 224, {}),
         ("separable", 3, 180, {}),
@@ -119,7 +120,7 @@ def test_the_tensors_of_resnet18_keep_their_names():
 
 
 def test_a_network_that_is_not_there_is_told_with_the_nearest():
-    with pytest.raises(UsageError, match=r"there is no network 'resnet19'; did you mean 'resnet18'\? \(there are: resnet18, "):
+    with pytest.raises(UsageError, match=r"there is no network 'resnet19'; did you mean 'resnet18'\? \(there are: resnet, "):
         build("resnet19", outputs=ANY)
 
 

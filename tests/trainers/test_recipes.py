@@ -12,6 +12,7 @@ from framehook_cli.main import run as framehook
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_trainers import recipes
+from framehook_trainers.design import Design
 
 TINY = {
     "framehook": ("epochs=2", "small_epochs=1", "calm_epochs=1", "batch=32", "width=4", "mixup_alpha=0.2"),
@@ -87,7 +88,7 @@ def test_a_run_leaves_all_that_is_needed_to_judge_and_repeat_it(trained):
 def test_the_weights_say_how_they_were_made_and_how_good_they_are(trained):
     header = checkpoint.read_header(trained / "model.safetensors")
 
-    assert (header.architecture, header.options["width"], header.input_size) == ("resnet18", 4, 112)
+    assert (header.architecture, header.options["width"], header.input_size) == ("resnet", 4, 112)
     assert "non-commercial" in header.licence
     assert header.metrics.keys() == {"utkface test", "fairface test"}
     low, high = header.metrics["utkface test"]["age.mae"]["low"], header.metrics["utkface test"]["age.mae"]["high"]
@@ -157,12 +158,31 @@ def test_a_run_can_begin_with_the_average_of_others(trained, faces, tmp_path):
     assert header.training_data.count("begun with the average of weights trained on") == 1
 
 
+def test_a_deeper_network_begins_as_the_one_that_it_grows_from(trained):
+    begun, header = checkpoint.read(trained / "model.safetensors")
+    options = {**header.options, "blocks": (2, 3, 4, 2)}
+    design = Design(
+        architecture="resnet",
+        options=options,
+        input_size=header.input_size,
+        outputs=header.outputs,
+        starts=(trained / "model.safetensors",),
+    )
+
+    deeper = design.network().eval()
+
+    assert len(deeper.state_dict()) > len(begun.state_dict())
+    pixels = torch.rand(2, 3, header.input_size, header.input_size)
+    for before, after in zip(begun.float()(pixels), deeper(pixels), strict=True):
+        torch.testing.assert_close(after, before)
+
+
 def test_weights_of_another_shape_are_no_start(trained, faces, tmp_path, capsys):
     settings = (*TINY["framehook"], f"start={trained / 'model.safetensors'}", "width=8")
 
     assert train("framehook", faces, tmp_path / "run", settings=settings) == 1
 
-    assert "this run trains resnet18 with {'width': 8" in capsys.readouterr().err
+    assert "this run trains resnet with {'blocks': (2, 2, 2, 2), 'width': 8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -47,30 +47,30 @@ class Design:
     """Of each channel, in units of 0 to 1: the input is divided by it."""
 
     starts: tuple[Path, ...] = ()
-    """The weights files whose average training begins with; none: fresh weights."""
+    """The weights files whose average training begins with; what they lack, such as further blocks, is fresh; none: all is."""
 
     def network(self) -> Network:
         """Return the network as training begins with it.
 
         Raises:
-            ModelError: a file to start from is no weights file, is damaged, or holds another network.
+            ModelError: a file to start from is no weights file, is damaged, or holds what is not in this network.
         """
         network = build(self.architecture, outputs=self.outputs, **self.options)
-        begun = [self._begun(start, _shapes(network)) for start in self.starts]
+        begun = [self._begun(start, network.state_dict()) for start in self.starts]
         if begun:
-            averages = {name: torch.stack([each[name] for each in begun]).double().mean(0) for name in begun[0]}
-            network.load_state_dict(averages)  # which casts them
+            network.load_state_dict({name: torch.stack([each[name] for each in begun]).double().mean(0) for name in begun[0]})
         return network
 
-    def _begun(self, start: Path, wanted: dict[str, torch.Size]) -> dict[str, Tensor]:
-        """Return the weights of a file to start from."""
+    def _begun(self, start: Path, fresh: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weights that a file gives this network, with the fresh ones where it has none."""
         network, header = checkpoint.read(start)
-        if header.architecture != self.architecture or _shapes(network) != wanted:
+        given = network.state_dict()
+        if any(name not in fresh or fresh[name].shape != tensor.shape for name, tensor in given.items()):
             raise ModelError(
                 f"'{start}' holds {header.architecture} with {dict(header.options)} and its own outputs, this run "
                 f"trains {self.architecture} with {dict(self.options)}: choose the same settings, or another start"
             )
-        return network.state_dict()
+        return fresh | given
 
     def normalisation(self, device: torch.device) -> Normalisation:
         """Return what turns pixels, (n, size, size, 3) uint8, into the network's input."""
@@ -137,10 +137,6 @@ class Design:
             metrics=metrics,
             date=datetime.now(UTC).date().isoformat(),
         )
-
-
-def _shapes(network: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def _resized(crop: Image, size: int) -> Image:

@@ -36,6 +36,8 @@ class Config:
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
     start: str = ""
     """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Of each of the network's four stages; those that the weights to begin with lack change nothing at first."""
     width: int = 48
     """Channels of the network's first stage."""
     dropout: float = 0.2
@@ -75,8 +77,8 @@ def train(config: Config, run: Run) -> None:
     torch.manual_seed(config.seed)
     faces = run.split("train")
     design = Design(
-        architecture="resnet18",
-        options={"width": config.width, "dropout": config.dropout},
+        architecture="resnet",
+        options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
         starts=tuple(find_weights(start) for start in config.start.split(",") if start),

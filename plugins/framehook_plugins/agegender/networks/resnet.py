@@ -1,4 +1,4 @@
-"""Residual networks of 18 and 34 layers.
+"""Residual networks of 18, 34 or another number of layers.
 
 Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1. The stem is two strided
 3 x 3 convolutions for one of 7 x 7 and a pooling, after He et al., "Bag of Tricks for Image Classification" (CVPR 2019): they
@@ -6,7 +6,7 @@ halve the channels at the highest resolution, where normalising takes longer tha
 """
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, TypeAlias, cast
 
 import torch
 from pydantic import Field
@@ -18,15 +18,31 @@ from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Ou
 OUTPUTS = Outputs(age=AgeDistribution(), gender=GenderLogit())
 
 
-class _ResNet(Network):
-    blocks: ClassVar[tuple[int, ...]]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=64)]
+Width: TypeAlias = Annotated[int, Field(ge=2)]
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ResNet(Network):
+    """Four stages of blocks.
+
+    Fresh blocks that end as wide as they begin pass on what they get: a network with more of them says at first what one
+    with fewer says, given its weights.
+
+    Args:
+        outputs: what the heads say.
+        blocks: how many each stage has.
+        width: channels of the first stage; each of the three stages after it has twice as many as the one before.
+        dropout: share of the features that training hides from the two heads.
+    """
 
     def __init__(
         self,
         *,
         outputs: Outputs = OUTPUTS,
-        width: Annotated[int, Field(ge=2)] = 64,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        blocks: tuple[Count, Count, Count, Count] = (2, 2, 2, 2),
+        width: Width = 64,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -38,8 +54,8 @@ class _ResNet(Network):
             nn.ReLU(inplace=True),
         )
         channels = [width, width, 2 * width, 4 * width, 8 * width]
-        stages = zip(pairwise(channels), self.blocks, strict=True)
-        self.stages = nn.Sequential(*(_stage(before, after, blocks=blocks) for (before, after), blocks in stages))
+        stages = zip(pairwise(channels), blocks, strict=True)
+        self.stages = nn.Sequential(*(_stage(before, after, blocks=count) for (before, after), count in stages))
         self.dropout = nn.Dropout(dropout)
         self.age = nn.Linear(channels[-1], outputs.age.size)
         self.gender = nn.Linear(channels[-1], outputs.gender.size)
@@ -51,22 +67,18 @@ class _ResNet(Network):
         return Prediction(self.age(features), self.gender(features))
 
 
-class ResNet18(_ResNet):
-    """The 18-layer layout.
+class ResNet18(ResNet):
+    """The 18-layer layout; its other options are those of `ResNet`."""
 
-    Args:
-        outputs: what the heads say.
-        width: channels of the first stage; each of the three stages after it has twice as many as the one before.
-        dropout: share of the features that training hides from the two heads.
-    """
-
-    blocks = (2, 2, 2, 2)
+    def __init__(self, *, outputs: Outputs = OUTPUTS, width: Width = 64, dropout: Share = 0.0) -> None:
+        super().__init__(outputs=outputs, blocks=(2, 2, 2, 2), width=width, dropout=dropout)
 
 
-class ResNet34(_ResNet):
-    """The 34-layer layout; its options are those of `ResNet18`."""
+class ResNet34(ResNet):
+    """The 34-layer layout; its other options are those of `ResNet`."""
 
-    blocks = (3, 4, 6, 3)
+    def __init__(self, *, outputs: Outputs = OUTPUTS, width: Width = 64, dropout: Share = 0.0) -> None:
+        super().__init__(outputs=outputs, blocks=(3, 4, 6, 3), width=width, dropout=dropout)
 
 
 class _Block(nn.Module):
