@@ -12,7 +12,7 @@ from framehook import FramehookError, Plugins
 from framehook_cli.plugins import describe
 
 _PACKAGES = (
-    "framehook", "av", "numpy", "pluggy", "pydantic", "torch", "torchvision", "facenet-pytorch", "opencv-python-headless",
+    "framehook", "av", "numpy", "pluggy", "pydantic", "torch", "facenet-pytorch", "opencv-python-headless",
     "safetensors", "scipy",
 )  # fmt: skip
 _EXTRAS = {"onnx": "openvino", "openvino": "openvino", "onnxruntime": "onnxruntime", "fsspec": "train", "tensorboard": "train"}

@@ -1,55 +1,140 @@
-"""MTCNN's three networks, with facenet-pytorch's weights.
+"""MTCNN's three networks, with the weights that lie in facenet-pytorch's package.
+
+Source: Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks" (IEEE
+Signal Processing Letters 23, 2016), figure 2; the numbers of channels are those of the weights. They are laid out here, since
+to import facenet-pytorch takes longer than a minute of video: it brings torchvision, and that brings torch's compiler.
 
 They differ from the originals in two ways. They take pixels of 0 to 255 with a fourth channel, as `AreaPool` gives them: the
 first convolution scales, and has zeros for the fourth. And P-Net's softmax of two is the sigmoid of their difference.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
 
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-from torch import nn
+from torch import Tensor, nn
+
+from framehook import ModelError
+
+Weights: TypeAlias = Mapping[str, Tensor]
 
 _MIDDLE, _SCALE = 127.5, 1 / 128  # the weights want (pixel - 127.5) / 128
 
 
-def proposal_network() -> Any:
+class MtcnnNetwork(nn.Module):
+    """One of the three.
+
+    Args:
+        trunk: the layers that all outputs share, in order.
+        heads: the layers of each output: offsets, landmarks where there are some, probabilities.
+    """
+
+    def __init__(self, trunk: Sequence[nn.Module], heads: Sequence[Sequence[nn.Module]]) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(*trunk)
+        self.heads = nn.ModuleList(nn.Sequential(*head) for head in heads)
+        self.eval().requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Return the outputs for (n, 4, height, width)."""
+        features = self.trunk(pixels)
+        return [head(features) for head in self.heads]
+
+
+class FlattenColumns(nn.Module):
+    """Put the features of each picture into a row, column by column, as the weights were made for."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (n, columns * rows * channels) for (n, channels, rows, columns)."""
+        return features.permute(0, 3, 2, 1).flatten(1)
+
+
+def proposal_network() -> MtcnnNetwork:
     """Return P-Net: of (n, 4, height, width) it makes offsets (n, 4, rows, columns) and probabilities (n, 1, rows, columns)."""
-    network = _prepared(PNet())
-    network.conv4_1 = _difference(network.conv4_1)
-    network.softmax4_1 = nn.Sigmoid()
-    return network
+    weights = _weights("pnet")
+    trunk = [
+        *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(2)),
+        *(_layer(weights, name) for name in ("conv2", "prelu2", "conv3", "prelu3")),
+    ]
+    probability = _with(
+        nn.Conv2d(32, 1, 1),
+        weight=weights["conv4_1.weight"][1:2] - weights["conv4_1.weight"][0:1],
+        bias=weights["conv4_1.bias"][1:2] - weights["conv4_1.bias"][0:1],
+    )
+    return MtcnnNetwork(trunk, [[_layer(weights, "conv4_2")], [probability, nn.Sigmoid()]])
 
 
-def rejection_network() -> Any:
+def rejection_network() -> MtcnnNetwork:
     """Return R-Net: of (n, 4, 24, 24) it makes offsets (n, 4) and probabilities (n, 2), the second that of a face."""
-    return _prepared(RNet())
+    weights = _weights("rnet")
+    trunk = [
+        *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(3)),
+        *(_layer(weights, "conv2"), _layer(weights, "prelu2"), _pool(3)),
+        *(_layer(weights, "conv3"), _layer(weights, "prelu3"), FlattenColumns()),
+        *(_layer(weights, "dense4"), _layer(weights, "prelu4")),
+    ]
+    return MtcnnNetwork(trunk, [[_layer(weights, "dense5_2")], [_layer(weights, "dense5_1"), nn.Softmax(dim=1)]])
 
 
-def refinement_network() -> Any:
+def refinement_network() -> MtcnnNetwork:
     """Return O-Net: of (n, 4, 48, 48) it makes offsets (n, 4), landmarks (n, 10) and probabilities (n, 2)."""
-    return _prepared(ONet())
+    weights = _weights("onet")
+    trunk = [
+        *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(3)),
+        *(_layer(weights, "conv2"), _layer(weights, "prelu2"), _pool(3)),
+        *(_layer(weights, "conv3"), _layer(weights, "prelu3"), _pool(2)),
+        *(_layer(weights, "conv4"), _layer(weights, "prelu4"), FlattenColumns()),
+        *(_layer(weights, "dense5"), _layer(weights, "prelu5")),
+    ]
+    offsets, landmarks, probabilities = (_layer(weights, name) for name in ("dense6_2", "dense6_3", "dense6_1"))
+    return MtcnnNetwork(trunk, [[offsets], [landmarks], [probabilities, nn.Softmax(dim=1)]])
 
 
-def _prepared(network: Any) -> Any:
-    network.conv1 = _scaling(network.conv1)
-    return network.eval().requires_grad_(False)
+def _weights(name: str) -> Weights:
+    """Return the weights of one network, from the installed package's folder.
+
+    Raises:
+        ModelError: the package or its file is missing or damaged.
+    """
+    package = find_spec("facenet_pytorch")  # which does not import it
+    if package is None or package.origin is None:
+        raise ModelError("MTCNN's weights come with facenet-pytorch, which is not installed: pip install facenet-pytorch")
+    path = Path(package.origin).parent / "data" / f"{name}.pt"
+    try:
+        weights: Weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the unpickler raise
+        raise ModelError(f"'{path}' cannot be read ({type(error).__name__}): install facenet-pytorch anew") from error
+    return weights
 
 
-@torch.no_grad()
-def _scaling(convolution: Any) -> Any:
-    """Return the convolution for pixels of 0 to 255 with a fourth channel."""
-    scaling: Any = nn.Conv2d(4, convolution.out_channels, convolution.kernel_size)
-    scaling.weight.zero_()
-    scaling.weight[:, :3] = convolution.weight * _SCALE
-    scaling.bias.copy_(convolution.bias - convolution.weight.sum(dim=(1, 2, 3)) * _MIDDLE * _SCALE)
-    return scaling
+def _layer(weights: Weights, name: str) -> nn.Module:
+    """Return the layer of this name; the shape of its weights says what it is."""
+    weight = weights[f"{name}.weight"]
+    if weight.ndim == 1:
+        return _with(nn.PReLU(len(weight)), weight=weight)
+    outputs, inputs = weight.shape[:2]
+    layer = nn.Linear(inputs, outputs) if weight.ndim == 2 else nn.Conv2d(inputs, outputs, weight.shape[2])
+    return _with(layer, weight=weight, bias=weights[f"{name}.bias"])
 
 
-@torch.no_grad()
-def _difference(convolution: Any) -> Any:
-    """Return the convolution whose one channel is the second of two less the first."""
-    difference: Any = nn.Conv2d(convolution.in_channels, 1, convolution.kernel_size)
-    difference.weight.copy_(convolution.weight[1:2] - convolution.weight[0:1])
-    difference.bias.copy_(convolution.bias[1:2] - convolution.bias[0:1])
-    return difference.requires_grad_(False)
+def _scaling(weights: Weights, name: str) -> nn.Module:
+    """Return the first convolution, for pixels of 0 to 255 with a fourth channel."""
+    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    fourth = torch.zeros_like(weight[:, :1])
+    return _with(
+        nn.Conv2d(4, len(weight), weight.shape[2]),
+        weight=torch.cat([weight * _SCALE, fourth], dim=1),
+        bias=bias - weight.sum(dim=(1, 2, 3)) * _MIDDLE * _SCALE,
+    )
+
+
+def _pool(side: int) -> nn.Module:
+    return nn.MaxPool2d(side, stride=2, ceil_mode=True)
+
+
+def _with(layer: nn.Module, **tensors: Tensor) -> nn.Module:
+    """Return the layer with these weights."""
+    layer.load_state_dict(tensors)
+    return layer

@@ -15,7 +15,7 @@ from framehook_plugins.sinks.detections_json import describe
 from framehook_plugins.sinks.files import StreamFiles, output_errors
 from framehook_plugins.sinks.values import plain
 
-_PACKAGES = ("numpy", "av", "cv2", "torch", "torchvision", "openvino", "onnxruntime")
+_PACKAGES = ("numpy", "av", "cv2", "torch", "openvino", "onnxruntime")
 
 
 class SummarySink:

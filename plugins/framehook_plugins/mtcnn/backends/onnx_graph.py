@@ -9,38 +9,21 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from framehook_plugins.mtcnn.networks import FlattenColumns, MtcnnNetwork
+
 _OPSET = 17
 
 
-def onnx_graph(network: Any) -> bytes:
-    """Return a network of facenet-pytorch as a serialised ONNX model.
+def onnx_graph(network: MtcnnNetwork) -> bytes:
+    """Return a network as a serialised ONNX model.
 
-    Its input is (n, height, width, 4) float32; its outputs are those of the network's own forward, in their order, those of
-    P-Net with channels last.
-
-    Args:
-        network: P-Net, R-Net or O-Net. Its layers come in the order in which they are applied; what makes the outputs has an
-            underscore in its name.
+    Its input is (n, height, width, 4) float32; its outputs are those of the network, in their order, those of P-Net with
+    channels last.
     """
-    layers = dict(network.named_children())
-    trunk = [layer for name, layer in layers.items() if "_" not in name]
-    heads = {name: layer for name, layer in layers.items() if "_" in name}
     graph = _Graph()
-    features = graph.add("Transpose", "pixels", perm=(0, 3, 1, 2))
-    for layer in trunk:
-        features = graph.layer(layer, features)
-    outputs = [_head(graph, heads, number, features) for number in ("2", "3", "1")]  # offsets, landmarks, probabilities
-    return bytes(graph.model([output for output in outputs if output]).SerializeToString())
-
-
-def _head(graph: "_Graph", heads: dict[str, Any], number: str, features: str) -> str:
-    """Add the layers of one output, and return its name, or nothing where the network has no such output."""
-    mine = [layer for name, layer in heads.items() if name.endswith(f"_{number}")]
-    for layer in mine:
-        features = graph.layer(layer, features)
-    if mine and isinstance(mine[0], nn.Conv2d):
-        features = graph.add("Transpose", features, perm=(0, 2, 3, 1))
-    return features if mine else ""
+    trunk = graph.layers(network.trunk, graph.add("Transpose", "pixels", perm=(0, 3, 1, 2)))
+    outputs = [graph.layers(head, trunk) for head in network.heads]
+    return bytes(graph.model(outputs).SerializeToString())
 
 
 class _Graph:
@@ -51,8 +34,13 @@ class _Graph:
         self._weights: list[TensorProto] = []
         self._flat = False
 
-    def layer(self, layer: Any, features: str) -> str:
-        """Add what a layer does to some features, and return the name of what comes out."""
+    def layers(self, layers: Any, features: str) -> str:
+        """Add what layers do one after the other to some features, and return the name of what comes out."""
+        for layer in layers:
+            features = self._layer(layer, features)
+        return features
+
+    def _layer(self, layer: Any, features: str) -> str:
         match layer:
             case nn.Conv2d():
                 return self.add("Conv", features, layer.weight, layer.bias)
@@ -61,20 +49,16 @@ class _Graph:
             case nn.MaxPool2d():
                 side = layer.kernel_size
                 return self.add("MaxPool", features, kernel_shape=(side, side), strides=(layer.stride,) * 2, ceil_mode=1)
+            case FlattenColumns():
+                self._flat = True
+                return self.add("Flatten", self.add("Transpose", features, perm=(0, 3, 2, 1)))
             case nn.Linear():
-                return self.add("Gemm", self._flattened(features), layer.weight, layer.bias, transB=1)
+                return self.add("Gemm", features, layer.weight, layer.bias, transB=1)
             case nn.Softmax():
                 return self.add("Softmax", features, axis=1)
             case nn.Sigmoid():
                 return self.add("Sigmoid", features)
         raise TypeError(f"no ONNX for {layer}")
-
-    def _flattened(self, features: str) -> str:
-        if self._flat:
-            return features
-        self._flat = True
-        columns_first = self.add("Transpose", features, perm=(0, 3, 2, 1))  # as the weights were made for
-        return self.add("Flatten", columns_first)
 
     def add(self, kind: str, features: str, *weights: Any, **attributes: Any) -> str:
         """Add a node, and return the name of its output."""
@@ -86,6 +70,8 @@ class _Graph:
 
     def model(self, outputs: list[str]) -> onnx.ModelProto:
         """Return the model with these outputs."""
+        if not self._flat:
+            outputs = [self.add("Transpose", output, perm=(0, 2, 3, 1)) for output in outputs]
         pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", "height", "width", 4])
         dimensions = ["n", None] if self._flat else ["n", "rows", "columns", None]
         ends = [helper.make_tensor_value_info(output, TensorProto.FLOAT, dimensions) for output in outputs]

@@ -1,12 +1,11 @@
 """MTCNN's networks on ONNX Runtime."""
 
-from typing import Any
-
 import onnxruntime
 import torch
 
 from framehook_plugins.mtcnn.backends import Floats, Pixels
 from framehook_plugins.mtcnn.backends.onnx_graph import onnx_graph
+from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
 
 class OnnxRuntimeNetwork:
@@ -16,7 +15,7 @@ class OnnxRuntimeNetwork:
         network: one of `networks`.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: MtcnnNetwork) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # the two take turns on the same cores
         options.inter_op_num_threads = 1

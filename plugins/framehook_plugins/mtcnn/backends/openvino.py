@@ -10,6 +10,7 @@ import torch
 
 from framehook_plugins.mtcnn.backends import Floats, Pixels
 from framehook_plugins.mtcnn.backends.onnx_graph import onnx_graph
+from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
 
 @cache
@@ -29,7 +30,7 @@ class OpenVinoNetwork:
         network: one of `networks`.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: MtcnnNetwork) -> None:
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",

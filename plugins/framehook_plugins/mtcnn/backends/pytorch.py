@@ -1,11 +1,10 @@
 """MTCNN's networks on torch, CPU or CUDA."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from framehook_plugins.mtcnn.backends import Floats, Pixels
+from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
 
 class TorchNetwork:
@@ -16,10 +15,11 @@ class TorchNetwork:
         device: where it runs.
     """
 
-    def __init__(self, network: Any, device: torch.device) -> None:
-        for name in [name for name, module in network.named_children() if isinstance(module, nn.MaxPool2d)]:
-            setattr(network, name, SliceMaxPool(getattr(network, name).kernel_size))
-        self._network = network.to(device, memory_format=torch.channels_last)
+    def __init__(self, network: MtcnnNetwork, device: torch.device) -> None:
+        for i, layer in enumerate(network.trunk):
+            if isinstance(layer, nn.MaxPool2d) and isinstance(layer.kernel_size, int):
+                network.trunk[i] = SliceMaxPool(layer.kernel_size)
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self._device = device
 
     @torch.inference_mode()
