@@ -114,7 +114,8 @@ def measure(estimator: Estimator, seen: list[View], *, margin: float, shift: flo
     for view in seen:
         where = squares(view.box, view.landmarks if by == "landmarks" else None, margin=margin, shift=shift)
         crops.append(cut(view.image, where, estimator.header.input_size))
-    estimates = estimator.estimate(np.concatenate(crops))
+    pixels = np.concatenate(crops)
+    estimates = estimator.estimate(pixels, mirrored=np.ones(len(pixels), bool))
     female = np.array([view.gender == "female" for view in seen])
     right = np.where(female, estimates.female, 1 - estimates.female)
     people = sorted({view.person for view in seen})
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/crop_margin.json"))
     options = parser.parse_args()
 
-    estimator = Estimator(find_weights(options.weights), device=torch.device("cpu"), precision="auto", flip=True, batch=64)
+    estimator = Estimator(find_weights(options.weights), device=torch.device("cpu"), precision="auto", batch=64)
     trained = {"margin": estimator.header.crop_margin, "shift": estimator.header.crop_shift}
 
     chips_detector, video_detector = MtcnnDetector(min_face=40), MtcnnDetector()

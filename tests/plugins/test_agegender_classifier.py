@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from framehook import ArraySource, Classifier, Detections, DeviceError, ModelError, OptionError, Pipeline
+from framehook import NO_TRACK, ArraySource, Classifier, Detections, DeviceError, ModelError, OptionError, Pipeline
 from framehook.testing import ClassifierConformance, FixedDetector, make_frame
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
@@ -134,6 +134,19 @@ def test_a_mirrored_picture_gets_the_same_answer_with_flip(weights):
             [make_frame(image), make_frame(mirrored)], [faces(box), faces(mirrored_box)]
         )
         assert np.isclose(plain.attributes["age"], turned.attributes["age"], atol=1e-3).all() == same
+
+
+def test_faces_without_a_track_alone_are_seen_in_the_mirror_too(weights):
+    frame, boxes = make_frame(noise(2)), ([20, 10, 70, 60], [50, 10, 100, 60], [10, 20, 80, 90])
+    found = faces(*boxes).with_tracks(np.array([7, NO_TRACK, NO_TRACK]))
+
+    def ages(**options):
+        (result,) = classifier(weights, batch=2, **options).classify([frame], [found])
+        return result.attributes["age"]
+
+    chosen, single, double = ages(), ages(flip=False), ages(flip=True)
+    np.testing.assert_allclose(chosen, [single[0], double[1], double[2]], atol=1e-3)
+    assert not np.isclose(single, double, atol=1e-3).any()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 64])

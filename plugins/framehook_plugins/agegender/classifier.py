@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from framehook import Column, Detections, Frame, OptionError, did_you_mean
+from framehook import NO_TRACK, Column, Detections, Frame, OptionError, did_you_mean
 from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, squares
 from framehook_plugins.agegender.quality import view_quality
 from framehook_plugins.device import Device, resolve_device
@@ -35,7 +35,8 @@ class AgeGenderClassifier:
         weights: name of bundled weights, or the path of a file that framehook's trainers made.
         device: where the network runs.
         precision: `auto` is bfloat16 where the device computes in it, else float32.
-        flip: average over the face and its mirror image: twice the work, a little more accurate and steady.
+        flip: average over the face and its mirror image: twice the work, a little more accurate and steady. `auto` does so for a
+            face without a track; of one with a track there are several views anyway.
         batch: faces that go through the network at once; bounds memory.
     """
 
@@ -52,13 +53,13 @@ class AgeGenderClassifier:
         weights: str = "default",
         device: Device = "auto",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
-        flip: bool = True,
+        flip: bool | Literal["auto"] = "auto",
         batch: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
         self._path = find_weights(weights)
         self._device = device
         self._precision: Literal["auto", "float32", "bfloat16"] = precision
-        self._flip = flip
+        self._flip: bool | Literal["auto"] = flip
         self._batch = batch
         if device == "cuda":
             resolve_device(device)  # an absent device is told before any frame is decoded
@@ -75,7 +76,8 @@ class AgeGenderClassifier:
         ]
         if not crops:
             return [_without_faces(found) for found in detections]
-        estimates = self._estimator.estimate(np.concatenate(crops))
+        mirrored = np.concatenate([self._mirrored(found) for found in detections])
+        estimates = self._estimator.estimate(np.concatenate(crops), mirrored=mirrored)
         results, start = [], 0
         for frame, found, some in zip(frames, detections, where, strict=True):
             female = estimates.female[start : start + len(found)]
@@ -91,6 +93,10 @@ class AgeGenderClassifier:
             start += len(found)
         return results
 
+    def _mirrored(self, found: Detections) -> NDArray[np.bool_]:
+        """Return which faces are seen with their mirror image too."""
+        return found.tracks == NO_TRACK if self._flip == "auto" else np.full(len(found), self._flip)
+
     def _squares(self, found: Detections) -> Squares:
         """Return what to cut: as in training."""
         header = self._estimator.header
@@ -100,9 +106,7 @@ class AgeGenderClassifier:
     def _estimator(self) -> "Estimator":
         from framehook_plugins.agegender.inference import Estimator  # brings torch
 
-        return Estimator(
-            self._path, device=resolve_device(self._device), precision=self._precision, flip=self._flip, batch=self._batch
-        )
+        return Estimator(self._path, device=resolve_device(self._device), precision=self._precision, batch=self._batch)
 
 
 def find_weights(name: str) -> Path:

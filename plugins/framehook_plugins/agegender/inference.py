@@ -34,7 +34,6 @@ class Estimator:
         weights: a file that framehook's trainers made.
         device: where the network runs.
         precision: `auto` is bfloat16 where the device computes in it, else float32.
-        flip: average over each crop and its mirror image.
         batch: crops that go through the network at once.
 
     Raises:
@@ -47,7 +46,6 @@ class Estimator:
         *,
         device: torch.device,
         precision: Literal["auto", "float32", "bfloat16"],
-        flip: bool,
         batch: int,
     ) -> None:
         network, header = checkpoint.read(weights)
@@ -58,12 +56,17 @@ class Estimator:
         self._normalise = Normalisation(colour=header.colour, mean=header.mean, std=header.std).to(device)
         self._decode = Decoder(header.outputs).to(device)
         self._device = device
-        self._flip = flip
         self._batch = batch
 
-    def estimate(self, crops: NDArray[np.uint8]) -> Estimates:
-        """Return the estimates for (n, input_size, input_size, 3) RGB, n at least 1."""
-        parts = [self._estimate_batch(crops[i : i + self._batch]) for i in range(0, len(crops), self._batch)]
+    def estimate(self, crops: NDArray[np.uint8], *, mirrored: NDArray[np.bool_]) -> Estimates:
+        """Return the estimates for some crops.
+
+        Args:
+            crops: (n, input_size, input_size, 3) RGB, n at least 1.
+            mirrored: (n,) which of them are averaged with their mirror image.
+        """
+        starts = range(0, len(crops), self._batch)
+        parts = [self._estimate_batch(crops[i : i + self._batch], mirrored[i : i + self._batch]) for i in starts]
         return Estimates(
             age=np.concatenate([part.age for part in parts]),
             age_std=np.concatenate([part.age_std for part in parts]),
@@ -71,14 +74,16 @@ class Estimator:
         )
 
     @torch.inference_mode()
-    def _estimate_batch(self, crops: NDArray[np.uint8]) -> Estimates:
-        pixels = torch.from_numpy(crops).to(self._device)
-        if self._flip:
-            pixels = torch.cat([pixels, pixels.flip(2)])
+    def _estimate_batch(self, crops: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> Estimates:
+        pixels, rows = torch.from_numpy(crops).to(self._device), torch.from_numpy(mirrored).to(self._device)
+        n = len(pixels)
+        pixels = torch.cat([pixels, pixels[rows].flip(2)])
         decoded = self._decode(self._network(self._normalise(pixels).to(self._dtype)))
-        if self._flip:
-            decoded = both_views(decoded)
-        age, age_std, female = (each.cpu().numpy() for each in decoded)
+        own = Decoded(*(each[:n] for each in decoded))
+        both = both_views(Decoded(*(torch.cat([each[:n][rows], each[n:]]) for each in decoded)))
+        for each, mean in zip(own, both, strict=True):
+            each[rows] = mean
+        age, age_std, female = (each.cpu().numpy() for each in own)
         return Estimates(age=age, age_std=age_std, female=female)
 
 
