@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import nn
 from torch.nn import functional
 
-from framehook import DeviceError
+from framehook import DeviceError, ModelError
 from framehook_plugins.mtcnn import backends
+from framehook_plugins.mtcnn import networks as mtcnn_networks
 from framehook_plugins.mtcnn.area import AreaPool
 from framehook_plugins.mtcnn.backends import load_networks
 from framehook_plugins.mtcnn.backends.pytorch import SliceMaxPool
@@ -106,6 +108,37 @@ def test_a_backend_for_the_cpu_does_not_take_cuda():
 def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, missing, chosen):
     monkeypatch.setattr(backends, "find_spec", lambda package: None if package in missing else package)
     assert type(load_networks("auto", "cpu")._proposal).__name__ == chosen
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino", "onnxruntime"])
+def test_networks_are_loaded_without_what_takes_seconds_to_import(backend):
+    program = (
+        "import sys\n"
+        "from framehook_plugins.mtcnn.backends import load_networks\n"
+        f"load_networks('{backend}', 'cpu')\n"
+        "print(*{'facenet_pytorch', 'torchvision', 'torch._dynamo', 'scipy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "\n"
+
+
+def test_weights_whose_package_is_missing_are_told(monkeypatch):
+    monkeypatch.setattr(mtcnn_networks, "find_spec", lambda name: None)
+
+    with pytest.raises(ModelError, match="MTCNN's weights come with facenet-pytorch, which is not installed: pip install"):
+        mtcnn_networks.proposal_network()
+
+
+@pytest.mark.parametrize(("content", "why"), [(None, "FileNotFoundError"), (b"no weights", ".+")], ids=["missing", "damaged"])
+def test_weights_that_cannot_be_read_are_told(monkeypatch, tmp_path, content, why):
+    (tmp_path / "data").mkdir()
+    if content is not None:
+        (tmp_path / "data" / "pnet.pt").write_bytes(content)
+    monkeypatch.setattr(mtcnn_networks, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+
+    with pytest.raises(ModelError, match=rf"pnet\.pt' cannot be read \({why}\): install facenet-pytorch anew"):
+        mtcnn_networks.proposal_network()
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino", "onnxruntime"])

@@ -16,8 +16,9 @@ from framehook import Image
 from framehook_plugins.mtcnn.backends import Pixels
 
 _INT32_SUMS = 2**31 - 1
-_ROWS_AT_ONCE = 16  # of 1920 pixels are half a megabyte: what a core's cache holds
-_CROPS_AT_ONCE = 512  # bounds the memory of the look-ups: 512 crops of 48 x 48 x 4 in 4 corners are 75 MB
+# What is looked up at once is what a core's cache holds: 16 rows of 1920 pixels are half a megabyte.
+_ROWS_AT_ONCE = 16
+_CROP_PIXELS_AT_ONCE = 64 * 24**2
 
 
 class AreaPool:
@@ -56,7 +57,8 @@ class AreaPool:
             boxes: (n, 4) x1, y1, x2, y2, inside the picture and not empty.
             size: pixels of the result's sides.
         """
-        parts = [self._crops(boxes[i : i + _CROPS_AT_ONCE], size) for i in range(0, len(boxes), _CROPS_AT_ONCE)]
+        at_once = max(_CROP_PIXELS_AT_ONCE // size**2, 1)
+        parts = [self._crops(boxes[i : i + at_once], size) for i in range(0, len(boxes), at_once)]
         return np.concatenate(parts) if parts else np.empty((0, size, size, 4), np.float32)
 
     def _crops(self, boxes: NDArray[np.int64], size: int) -> Pixels:

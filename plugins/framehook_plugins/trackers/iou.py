@@ -9,6 +9,7 @@ from pydantic import Field
 
 from framehook import NO_TRACK, Detections, Frame, OptionError, geometry
 from framehook_plugins.trackers import motion
+from framehook_plugins.trackers.assignment import Pairs, assign
 
 _TRACK = np.dtype(
     [
@@ -29,8 +30,6 @@ _SIZE_RATIO = 1.3  # a box does not grow or shrink by more between two detection
 
 Tracks: TypeAlias = NDArray[np.void]
 """(n,) of `_TRACK`."""
-Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Rows of tracks, and the rows of detections that belong to them."""
 
 
 class IouTracker:
@@ -122,9 +121,10 @@ class IouTracker:
         self._now = frame.seconds
 
     def _pair(self, expected: motion.States, boxes: motion.Boxes, labels: NDArray[np.int64]) -> Pairs:
+        """Return rows of tracks, and the rows of detections that belong to them."""
         same = self._tracks["label"][:, None] == labels[None, :]
         overlap = geometry.iou(motion.boxes_of(expected), boxes)
-        rows, columns = _assign(overlap, same & (overlap >= self._min_iou))
+        rows, columns = assign(overlap, same & (overlap >= self._min_iou))
         lost = _others(len(expected), rows)
         free = _others(len(boxes), columns)
         if not (len(lost) and len(free) and self._reach):
@@ -132,7 +132,7 @@ class IouTracker:
         distance, ratio = _compare(expected[lost], boxes[free])
         limit = np.minimum(_DEVIATIONS * motion.spread(expected[lost]), self._reach)[:, None]
         near = (distance <= limit) & (ratio <= _SIZE_RATIO) & same[np.ix_(lost, free)]
-        more_rows, more_columns = _assign(self._reach - distance, near)
+        more_rows, more_columns = assign(self._reach - distance, near)
         return np.concatenate([rows, lost[more_rows]]), np.concatenate([columns, free[more_columns]])
 
     def _follow(self, expected: motion.States, rows: NDArray[np.int64], boxes: motion.Boxes, scores: NDArray[Any]) -> None:
@@ -196,15 +196,3 @@ def _compare(expected: motion.States, boxes: motion.Boxes) -> tuple[NDArray[np.f
     way = np.linalg.norm(expected["centre"][:, None] - seen["centre"][None, :], axis=2)
     ratio = sizes[:, None] / others[None, :]
     return way / np.sqrt(sizes[:, None] * others[None, :]), np.maximum(ratio, 1 / ratio)
-
-
-def _assign(gain: NDArray[np.float64], allowed: NDArray[np.bool_]) -> Pairs:
-    """Pair rows with columns so that the sum of the gains is largest."""
-    if max(allowed.sum(axis=0).max(initial=0), allowed.sum(axis=1).max(initial=0)) <= 1:  # nothing to choose between
-        rows, columns = np.nonzero(allowed)
-        return rows, columns
-    from scipy.optimize import linear_sum_assignment  # over a second to import: most recordings of one face do without
-
-    rows, columns = linear_sum_assignment(np.where(allowed, gain, 0), maximize=True)
-    good = allowed[rows, columns]
-    return rows[good], columns[good]
