@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from framehook import Detections, Frame, VideoSource, geometry
+from framehook_plugins.backends import Backend
 from framehook_plugins.device import Device
-from framehook_plugins.mtcnn.backends import Backend
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 HERE = Path(__file__).resolve().parent

@@ -11,9 +11,9 @@ import torch
 from facenet_pytorch import MTCNN
 
 from framehook import Detections, Detector, DeviceError, Frame, Image, OptionError, StreamInfo, VideoSource, geometry
-from framehook_plugins.mtcnn.backends import load_networks
 from framehook_plugins.mtcnn.cascade import Cascade
 from framehook_plugins.mtcnn.detector import MtcnnDetector
+from framehook_plugins.mtcnn.feeding import load_networks
 
 CLIPS = {  # frames that are quick to reach and, where there are any, show faces
     "classroom.gif": (0, 20, 40),

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from framehook import DeviceError, ModelError
-from framehook_plugins.mtcnn import backends
+from framehook_plugins import backends
 from framehook_plugins.mtcnn import networks as mtcnn_networks
 from framehook_plugins.mtcnn.area import AreaPool
-from framehook_plugins.mtcnn.backends import load_networks
-from framehook_plugins.mtcnn.backends.pytorch import SliceMaxPool
 from framehook_plugins.mtcnn.detector import MtcnnDetector
+from framehook_plugins.mtcnn.feeding import load_networks
+from framehook_plugins.mtcnn.pytorch import SliceMaxPool
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
@@ -102,7 +102,7 @@ def test_a_backend_for_the_cpu_does_not_take_cuda():
 
 @pytest.mark.parametrize(
     ("missing", "chosen"),
-    [((), "OpenVinoNetwork"), (("openvino",), "OnnxRuntimeNetwork"), (("onnx",), "TorchNetwork")],
+    [((), "OpenVinoRuntime"), (("openvino",), "OnnxRuntime"), (("onnx",), "TorchNetwork")],
     ids=["all are there", "no openvino", "no onnx, which both need"],
 )
 def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, missing, chosen):
@@ -114,7 +114,7 @@ def test_what_is_chosen_depends_on_what_is_installed(monkeypatch, missing, chose
 def test_networks_are_loaded_without_what_takes_seconds_to_import(backend):
     program = (
         "import sys\n"
-        "from framehook_plugins.mtcnn.backends import load_networks\n"
+        "from framehook_plugins.mtcnn.feeding import load_networks\n"
         f"load_networks('{backend}', 'cpu')\n"
         "print(*{'facenet_pytorch', 'torchvision', 'torch._dynamo', 'scipy'} & sys.modules.keys())"
     )
@@ -145,7 +145,7 @@ def test_weights_that_cannot_be_read_are_told(monkeypatch, tmp_path, content, wh
 def test_an_interrupt_is_still_one_after_networks_have_gone(backend):
     program = (
         "import signal\n"
-        "from framehook_plugins.mtcnn.backends import load_networks\n"
+        "from framehook_plugins.mtcnn.feeding import load_networks\n"
         f"for _ in range(2): load_networks('{backend}', 'cpu')\n"
         "try: signal.raise_signal(signal.SIGINT)\n"
         "except KeyboardInterrupt: print('interrupted')"

@@ -12,6 +12,7 @@ from pydantic import Field
 from framehook import NO_TRACK, Column, Detections, Frame, OptionError, did_you_mean
 from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, squares
 from framehook_plugins.agegender.quality import view_quality
+from framehook_plugins.backends import Backend, check_backend
 from framehook_plugins.device import Device, resolve_device
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class AgeGenderClassifier:
     Args:
         weights: name of bundled weights, or the path of a file that framehook's trainers made.
         device: where the network runs.
-        precision: `auto` is bfloat16 where the device computes in it, else float32.
+        backend: what it runs on; `openvino` and `onnxruntime` are extras for the CPU.
+        precision: `auto` is bfloat16 where the device computes in it, else float32; ONNX Runtime has only float32.
         flip: average over the face and its mirror image: twice the work, a little more accurate and steady. `auto` does so for a
             face without a track; of one with a track there are several views anyway.
         batch: faces that go through the network at once; bounds memory.
@@ -52,15 +54,20 @@ class AgeGenderClassifier:
         *,
         weights: str = "default",
         device: Device = "auto",
+        backend: Backend = "auto",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         flip: bool | Literal["auto"] = "auto",
         batch: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
         self._path = find_weights(weights)
         self._device = device
+        self._backend: Backend = backend
         self._precision: Literal["auto", "float32", "bfloat16"] = precision
         self._flip: bool | Literal["auto"] = flip
         self._batch = batch
+        check_backend(backend, device)
+        if (backend, precision) == ("onnxruntime", "bfloat16"):
+            raise OptionError("backend 'onnxruntime' has only float32, got precision 'bfloat16': use another, or 'auto'")
         if device == "cuda":
             resolve_device(device)  # an absent device is told before any frame is decoded
 
@@ -106,7 +113,13 @@ class AgeGenderClassifier:
     def _estimator(self) -> "Estimator":
         from framehook_plugins.agegender.inference import Estimator  # brings torch
 
-        return Estimator(self._path, device=resolve_device(self._device), precision=self._precision, batch=self._batch)
+        return Estimator(
+            self._path,
+            device=resolve_device(self._device),
+            backend=self._backend,
+            precision=self._precision,
+            batch=self._batch,
+        )
 
 
 def find_weights(name: str) -> Path:

@@ -1,18 +1,25 @@
 """Run the network on crops, in the precision that suits the device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from framehook_plugins.agegender import checkpoint
-from framehook_plugins.agegender.outputs import Decoded, Decoder
+from framehook_plugins.agegender.outputs import Decoded, Decoder, Prediction
 from framehook_plugins.agegender.pixels import Normalisation
+from framehook_plugins.backends import Backend, NoGraphError, choose_backend, in_batches, load_runtime
+
+Precision = Literal["auto", "float32", "bfloat16"]
+_Predict: TypeAlias = Callable[[Tensor], Prediction]
+
+_MOST_AT_ONCE = 16  # crops whose features a core's cache holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +40,12 @@ class Estimator:
     Args:
         weights: a file that framehook's trainers made.
         device: where the network runs.
-        precision: `auto` is bfloat16 where the device computes in it, else float32.
+        backend: what it runs on; `auto` is torch where no graph can be made of the network, too.
+        precision: `auto` is bfloat16 where the device computes in it, else float32; ONNX Runtime has only float32.
         batch: crops that go through the network at once.
 
     Raises:
-        ModelError: the file is damaged, or lacks a field or a tensor.
+        ModelError: the file is damaged, or lacks a field or a tensor; or the backend asked for cannot run the network.
     """
 
     def __init__(
@@ -45,18 +53,28 @@ class Estimator:
         weights: Path,
         *,
         device: torch.device,
-        precision: Literal["auto", "float32", "bfloat16"],
+        backend: Backend,
+        precision: Precision,
         batch: int,
     ) -> None:
         network, header = checkpoint.read(weights)
-        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
         self.header = header
-        self._dtype = torch.bfloat16 if half else torch.float32
-        self._network = _ready(network, dtype=self._dtype).to(device)
-        self._normalise = Normalisation(colour=header.colour, mean=header.mean, std=header.std).to(device)
-        self._decode = Decoder(header.outputs).to(device)
         self._device = device
+        self._decode = Decoder(header.outputs).to(device)
         self._batch = batch
+        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
+        normalise = Normalisation(colour=header.colour, mean=header.mean, std=header.std)
+        fuse_batch_norms(network)
+        chosen = choose_backend(backend, "cuda" if device.type == "cuda" else "cpu")
+        if chosen == "torch" or (backend == "auto" and chosen == "onnxruntime" and precision == "bfloat16"):
+            self._predict: _Predict = _OnTorch(network, normalise, device=device, half=half)
+            return
+        try:
+            self._predict = _OnRuntime(chosen, network, normalise, size=header.input_size, half=half)
+        except NoGraphError:
+            if backend != "auto":
+                raise
+            self._predict = _OnTorch(network, normalise, device=device, half=half)
 
     def estimate(self, crops: NDArray[np.uint8], *, mirrored: NDArray[np.bool_]) -> Estimates:
         """Return the estimates for some crops.
@@ -75,16 +93,48 @@ class Estimator:
 
     @torch.inference_mode()
     def _estimate_batch(self, crops: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> Estimates:
-        pixels, rows = torch.from_numpy(crops).to(self._device), torch.from_numpy(mirrored).to(self._device)
-        n = len(pixels)
-        pixels = torch.cat([pixels, pixels[rows].flip(2)])
-        decoded = self._decode(self._network(self._normalise(pixels).to(self._dtype)))
-        own = Decoded(*(each[:n] for each in decoded))
-        both = both_views(Decoded(*(torch.cat([each[:n][rows], each[n:]]) for each in decoded)))
-        for each, mean in zip(own, both, strict=True):
-            each[rows] = mean
-        age, age_std, female = (each.cpu().numpy() for each in own)
+        n, rows = len(crops), torch.from_numpy(np.flatnonzero(mirrored)).to(self._device)
+        pixels = torch.from_numpy(crops).to(self._device)
+        if not len(rows):
+            decoded = self._decode(self._predict(pixels))
+        else:
+            views = self._decode(self._predict(torch.cat([pixels, pixels[rows].flip(2)])))
+            decoded = Decoded(*(each[:n] for each in views))
+            both = both_views(Decoded(*(torch.cat([each[rows], each[n:]]) for each in views)))
+            for each, mean in zip(decoded, both, strict=True):
+                each[rows] = mean
+        age, age_std, female = (each.cpu().numpy() for each in decoded)
         return Estimates(age=age, age_std=age_std, female=female)
+
+
+class _OnTorch:
+    """A network as torch runs it fastest; in bfloat16 for good, since `autocast` would round its weights in every batch."""
+
+    def __init__(self, network: nn.Module, normalise: nn.Module, *, device: torch.device, half: bool) -> None:
+        self._dtype = torch.bfloat16 if half else torch.float32
+        self._normalise = normalise.to(device)
+        self._network = network.to(device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.float()  # the variances need the range, and it takes bfloat16 all the same
+
+    def __call__(self, pixels: Tensor) -> Prediction:
+        """Return what the network says of (n, size, size, 3) bytes."""
+        prediction: Prediction = self._network(self._normalise(pixels).to(self._dtype))
+        return prediction
+
+
+class _OnRuntime:
+    """A network on another backend, which takes less time over small batches: its weights lie ready for the processor."""
+
+    def __init__(self, backend: Backend, network: nn.Module, normalise: nn.Module, *, size: int, half: bool) -> None:
+        from_pixels = nn.Sequential(normalise, network.float()).eval()
+        self._runtime = load_runtime(backend, from_pixels, sides=(size, size), channels=3, bfloat16=half)
+
+    def __call__(self, pixels: Tensor) -> Prediction:
+        """Return what the network says of (n, size, size, 3) bytes."""
+        age, gender = in_batches(self._runtime, pixels.numpy(), most=_MOST_AT_ONCE)
+        return Prediction(torch.from_numpy(age), torch.from_numpy(gender))
 
 
 def both_views(decoded: Decoded) -> Decoded:
@@ -120,13 +170,3 @@ def computes_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.4 cannot tell yet
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _ready(network: nn.Module, *, dtype: torch.dtype) -> nn.Module:
-    """Return the network as it runs fastest; in bfloat16 for good, since `autocast` would round its weights in every batch."""
-    fuse_batch_norms(network)
-    network.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks memory_format alone
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.float()  # the variances need the range, and it takes bfloat16 all the same
-    return network

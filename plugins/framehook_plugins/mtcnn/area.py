@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framehook import Image
-from framehook_plugins.mtcnn.backends import Pixels
+from framehook_plugins.mtcnn.feeding import Pixels
 
 _INT32_SUMS = 2**31 - 1
 # What is looked up at once is what a core's cache holds: 16 rows of 1920 pixels are half a megabyte.

@@ -13,7 +13,7 @@ import numpy as np
 
 from framehook import Image, geometry
 from framehook_plugins.mtcnn.area import AreaPool
-from framehook_plugins.mtcnn.backends import Floats, Networks, Pixels
+from framehook_plugins.mtcnn.feeding import Floats, Networks, Pixels
 
 # Faces that were there a moment ago are looked for about where they should be. These places find more of them than more places
 # nearer by: P-Net's own proposals lie as far apart.

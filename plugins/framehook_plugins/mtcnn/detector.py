@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from framehook import Detections, Frame, Image, OptionError, geometry
+from framehook_plugins.backends import Backend, check_backend
 from framehook_plugins.device import Device, resolve_device
-from framehook_plugins.mtcnn.backends import Backend, check_backend, load_networks
+from framehook_plugins.mtcnn.feeding import load_networks
 
 if TYPE_CHECKING:
     from framehook_plugins.mtcnn.cascade import Cascade, Faces

@@ -38,12 +38,20 @@ class MtcnnNetwork(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Return the outputs for (n, 4, height, width)."""
-        features = self.trunk(pixels)
+        """Return the outputs for (n, height, width, 4)."""
+        features = self.trunk(pixels.permute(0, 3, 1, 2))
         return [head(features) for head in self.heads]
 
 
-class FlattenColumns(nn.Module):
+class _ChannelsLast(nn.Module):
+    """Put the channels of each picture last."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (n, rows, columns, channels) for (n, channels, rows, columns)."""
+        return features.permute(0, 2, 3, 1)
+
+
+class _FlattenColumns(nn.Module):
     """Put the features of each picture into a row, column by column, as the weights were made for."""
 
     def forward(self, features: Tensor) -> Tensor:
@@ -52,7 +60,7 @@ class FlattenColumns(nn.Module):
 
 
 def proposal_network() -> MtcnnNetwork:
-    """Return P-Net: of (n, 4, height, width) it makes offsets (n, 4, rows, columns) and probabilities (n, 1, rows, columns)."""
+    """Return P-Net: of (n, height, width, 4) it makes offsets (n, rows, columns, 4) and probabilities (n, rows, columns, 1)."""
     weights = _weights("pnet")
     trunk = [
         *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(2)),
@@ -63,29 +71,30 @@ def proposal_network() -> MtcnnNetwork:
         weight=weights["conv4_1.weight"][1:2] - weights["conv4_1.weight"][0:1],
         bias=weights["conv4_1.bias"][1:2] - weights["conv4_1.bias"][0:1],
     )
-    return MtcnnNetwork(trunk, [[_layer(weights, "conv4_2")], [probability, nn.Sigmoid()]])
+    heads = [[_layer(weights, "conv4_2"), _ChannelsLast()], [probability, nn.Sigmoid(), _ChannelsLast()]]
+    return MtcnnNetwork(trunk, heads)
 
 
 def rejection_network() -> MtcnnNetwork:
-    """Return R-Net: of (n, 4, 24, 24) it makes offsets (n, 4) and probabilities (n, 2), the second that of a face."""
+    """Return R-Net: of (n, 24, 24, 4) it makes offsets (n, 4) and probabilities (n, 2), the second that of a face."""
     weights = _weights("rnet")
     trunk = [
         *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(3)),
         *(_layer(weights, "conv2"), _layer(weights, "prelu2"), _pool(3)),
-        *(_layer(weights, "conv3"), _layer(weights, "prelu3"), FlattenColumns()),
+        *(_layer(weights, "conv3"), _layer(weights, "prelu3"), _FlattenColumns()),
         *(_layer(weights, "dense4"), _layer(weights, "prelu4")),
     ]
     return MtcnnNetwork(trunk, [[_layer(weights, "dense5_2")], [_layer(weights, "dense5_1"), nn.Softmax(dim=1)]])
 
 
 def refinement_network() -> MtcnnNetwork:
-    """Return O-Net: of (n, 4, 48, 48) it makes offsets (n, 4), landmarks (n, 10) and probabilities (n, 2)."""
+    """Return O-Net: of (n, 48, 48, 4) it makes offsets (n, 4), landmarks (n, 10) and probabilities (n, 2)."""
     weights = _weights("onet")
     trunk = [
         *(_scaling(weights, "conv1"), _layer(weights, "prelu1"), _pool(3)),
         *(_layer(weights, "conv2"), _layer(weights, "prelu2"), _pool(3)),
         *(_layer(weights, "conv3"), _layer(weights, "prelu3"), _pool(2)),
-        *(_layer(weights, "conv4"), _layer(weights, "prelu4"), FlattenColumns()),
+        *(_layer(weights, "conv4"), _layer(weights, "prelu4"), _FlattenColumns()),
         *(_layer(weights, "dense5"), _layer(weights, "prelu5")),
     ]
     offsets, landmarks, probabilities = (_layer(weights, name) for name in ("dense6_2", "dense6_3", "dense6_1"))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from framehook_plugins.mtcnn.backends import Floats, Pixels
+from framehook_plugins.mtcnn.feeding import Floats, Pixels
 from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
 
@@ -25,8 +25,7 @@ class TorchNetwork:
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> list[Floats]:
         """Return the outputs for (n, height, width, 4); on the CPU not a byte of the pixels moves."""
-        outputs = self._network(torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2))
-        return [(output.permute(0, 2, 3, 1) if output.ndim == 4 else output).cpu().numpy() for output in outputs]
+        return [output.cpu().numpy() for output in self._network(torch.from_numpy(pixels).to(self._device))]
 
 
 class SliceMaxPool(nn.Module):

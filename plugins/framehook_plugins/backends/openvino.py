@@ -1,4 +1,4 @@
-"""MTCNN's networks on OpenVINO."""
+"""Networks on OpenVINO."""
 
 import io
 from functools import cache
@@ -7,10 +7,7 @@ from typing import Any
 import numpy as np
 import openvino
 import torch
-
-from framehook_plugins.mtcnn.backends import Floats, Pixels
-from framehook_plugins.mtcnn.backends.onnx_graph import onnx_graph
-from framehook_plugins.mtcnn.networks import MtcnnNetwork
+from numpy.typing import NDArray
 
 
 @cache
@@ -23,23 +20,24 @@ def _core() -> Any:
     return openvino.Core()
 
 
-class OpenVinoNetwork:
-    """A network on the CPU, in float32: bfloat16 would move the boxes.
+class OpenVinoRuntime:
+    """A network on the CPU.
 
     Args:
-        network: one of `networks`.
+        graph: of ONNX.
+        bfloat16: compute in it instead of float32.
     """
 
-    def __init__(self, network: MtcnnNetwork) -> None:
+    def __init__(self, graph: bytes, *, bfloat16: bool) -> None:
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # the two take turns on the same cores
         }
-        model = _core().read_model(io.BytesIO(onnx_graph(network)))
+        model = _core().read_model(io.BytesIO(graph))
         self._request = _core().compile_model(model, "CPU", settings).create_infer_request()
 
-    def __call__(self, pixels: Pixels) -> list[Floats]:
-        """Return the outputs for (n, height, width, 4)."""
+    def __call__(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the network's outputs for one batch."""
         results = self._request.infer([np.ascontiguousarray(pixels)], share_inputs=True, share_outputs=True)
         return [output.copy() for output in results.values()]

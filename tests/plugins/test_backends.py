@@ -1,0 +1,99 @@
+"""What networks run on: the classifier's networks on each backend. tests/plugins/test_mtcnn_networks.py has the detector's."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from framehook import ModelError, OptionError
+from framehook_plugins import backends
+from framehook_plugins.agegender import checkpoint
+from framehook_plugins.agegender.classifier import AgeGenderClassifier
+from framehook_plugins.agegender.inference import Estimator
+from framehook_plugins.backends import NoGraphError, in_batches
+from framehook_plugins.backends.onnx_graph import onnx_graph
+
+MIRRORED = np.array([True, False, False, True, False])
+
+
+@pytest.fixture
+def estimate(small_header, small_network, tmp_path):
+    """Return a function: what a small network says of five crops on a backend."""
+
+    def ask(architecture, backend, precision="float32"):
+        header = small_header(architecture)
+        path = tmp_path / "small.safetensors"
+        checkpoint.write(path, small_network(header), header)
+        estimator = Estimator(path, device=torch.device("cpu"), backend=backend, precision=precision, batch=3)
+        shape = (len(MIRRORED), header.input_size, header.input_size, 3)
+        crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        return estimator.estimate(crops, mirrored=MIRRORED)
+
+    return ask
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_each_network_says_the_same_on_every_backend(estimate, architecture, backend):
+    if architecture == "vgg16":
+        with pytest.raises(ModelError, match=r"no graph can be made of a network with AdaptiveAvgPool2d.*: use backend 'torch'"):
+            estimate(architecture, backend)
+        return
+
+    expected, found = estimate(architecture, "torch"), estimate(architecture, backend)
+
+    assert np.ptp(expected.age) > 0.1
+    np.testing.assert_allclose(found.age, expected.age, atol=0.02)
+    np.testing.assert_allclose(found.age_std, expected.age_std, atol=0.02)
+    np.testing.assert_allclose(found.female, expected.female, atol=1e-3)
+
+
+def test_a_network_without_a_graph_is_left_to_torch(estimate):
+    np.testing.assert_array_equal(estimate("vgg16", "auto").age, estimate("vgg16", "torch").age)
+
+
+def test_bfloat16_is_near_enough(estimate):
+    exact, half = estimate("resnet18", "torch"), estimate("resnet18", "openvino", precision="bfloat16")
+
+    assert not np.array_equal(exact.age, half.age)
+    np.testing.assert_allclose(half.age, exact.age, atol=3)
+    np.testing.assert_allclose(half.female, exact.female, atol=0.1)
+
+
+def test_bfloat16_is_left_to_torch_where_only_onnx_runtime_is_there(estimate, monkeypatch):
+    monkeypatch.setattr(backends, "find_spec", lambda package: None if package == "openvino" else package)
+
+    chosen, torchs = (estimate("resnet18", backend, precision="bfloat16") for backend in ("auto", "torch"))
+
+    np.testing.assert_array_equal(chosen.age, torchs.age)
+
+
+def test_onnx_runtime_is_not_asked_for_bfloat16(weights):
+    with pytest.raises(OptionError, match="backend 'onnxruntime' has only float32, got precision 'bfloat16'"):
+        AgeGenderClassifier(weights=str(weights), backend="onnxruntime", precision="bfloat16")
+
+
+class Cosine(nn.Module):
+    def forward(self, pixels):
+        return [pixels.cos()]
+
+
+def test_what_has_no_graph_is_named():
+    with pytest.raises(NoGraphError, match="no graph can be made of a network that calls cos: use backend 'torch'"):
+        onnx_graph(Cosine(), sides=(4, 4), channels=4)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (3, [4]), (8, [8]), (9, [8, 1]), (22, [8, 8, 8])])
+def test_batches_have_few_sizes_and_every_picture_its_answer(n, sizes):
+    seen = []
+
+    def runtime(pixels):
+        seen.append(len(pixels))
+        return [pixels.sum(axis=(1, 2, 3)), 2 * pixels]
+
+    pixels = np.random.default_rng(0).random((n, 2, 2, 4))
+
+    sums, doubled = in_batches(runtime, pixels, most=8)
+
+    assert seen == sizes
+    np.testing.assert_array_equal(sums, pixels.sum(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(doubled, 2 * pixels)
