@@ -84,9 +84,13 @@ def stages(results: Mapping[str, Any]) -> Rows:
 
 
 def classifier(results: Mapping[str, Any]) -> Rows:
-    """A row for each precision."""
-    rows: list[Sequence[object]] = [("precision, mirror image", "faces a second")]
-    return [*rows, *((name, round(rate)) for name, rate in results["faces_per_second"].items())]
+    """A row for each backend and precision."""
+    head = ("backend, precision", "one face", "16 faces", "256 faces", "256, with mirror images")
+    rows: list[Sequence[object]] = [head]
+    for name, rate in results["rates"].items():
+        one, *many = rate.values()
+        rows.append((name, f"{one:.1f} ms", *(f"{each:,}/s" for each in many)))
+    return rows
 
 
 def streams(results: Mapping[str, Any]) -> Rows:

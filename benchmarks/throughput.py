@@ -14,12 +14,9 @@ import csv
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import machine
@@ -28,6 +25,7 @@ import torch
 from facenet_pytorch import MTCNN
 from looped import loop
 from numpy.typing import NDArray
+from processes import alone
 from torchvision.models import resnet18
 
 from framehook import Pipeline, VideoSource, geometry
@@ -38,7 +36,6 @@ CLIPS = {"facenet-multiface-1080p.mp4": 40, "sign-bird-480p.mkv": 20}
 LEAST_RECALL = 0.95
 
 Boxes = NDArray[np.float32]
-Result = TypeVar("Result")
 
 
 def usual_script(clip: Path, out: Path, *, min_face: int, frames: int) -> tuple[dict[int, Boxes], float]:
@@ -85,12 +82,6 @@ def recall(reference: dict[int, Boxes], found: dict[int, Boxes]) -> float:
     """Return the share of the reference's boxes that were found."""
     best = [geometry.iou(boxes, found[i]).max(axis=1, initial=0) for i, boxes in reference.items()]
     return float((np.concatenate(best) >= 0.5).mean())
-
-
-def alone(call: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-    """Return what a call returns in a process of its own, where nobody else's threads are."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(call, *arguments, **named).result()
 
 
 def measure(clip: Path, out: Path, *, min_face: int, frames: int, script_frames: int, rounds: int) -> dict[str, Any]:
