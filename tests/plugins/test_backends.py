@@ -10,7 +10,7 @@ from framehook_plugins import backends
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_plugins.agegender.inference import Estimator
-from framehook_plugins.backends import NoGraphError, in_batches
+from framehook_plugins.backends import NoGraphError, in_batches, load_runtime, openvino
 from framehook_plugins.backends.onnx_graph import onnx_graph
 
 MIRRORED = np.array([True, False, False, True, False])
@@ -72,6 +72,38 @@ def test_onnx_runtime_is_not_asked_for_bfloat16(weights):
         AgeGenderClassifier(weights=str(weights), backend="onnxruntime", precision="bfloat16")
 
 
+def test_a_shape_that_comes_often_gets_a_program_of_its_own_and_the_same_answers():
+    network = load_runtime("openvino", Rows(), sides=("height", "width"), channels=4)
+    often, seldom = (np.random.default_rng(0).random((n, 3, 5, 4)).astype(np.float32) for n in (4, 2))
+
+    found = [network(often)[0] for _ in range(200)]
+    network(seldom)
+
+    assert list(network._for_one) == [often.shape]
+    np.testing.assert_allclose(found, np.broadcast_to(2 * often.sum(axis=1), (200, 4, 5, 4)), rtol=1e-6)
+
+
+def test_pictures_of_many_sizes_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(openvino, "_COUNTED", 20)
+    monkeypatch.setattr(openvino, "_PROGRAMS", 2)
+    network = load_runtime("openvino", Rows(), sides=("height", "width"), channels=4)
+
+    for _ in range(100):
+        for width in (1, 2, 3):
+            network(np.zeros((1, 1, width, 4), np.float32))
+    for width in range(1, 60):
+        network(np.zeros((1, 2, width, 4), np.float32))
+
+    assert len(network._for_one) == 2
+    assert len(network._uses) <= 20
+
+
+class Rows(nn.Module):
+    def forward(self, pixels):
+        rows = pixels.sum(dim=1, keepdim=False)
+        return [rows + rows]
+
+
 class Cosine(nn.Module):
     def forward(self, pixels):
         return [pixels.cos()]
@@ -82,7 +114,7 @@ def test_what_has_no_graph_is_named():
         onnx_graph(Cosine(), sides=(4, 4), channels=4)
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (3, [4]), (8, [8]), (9, [8, 1]), (22, [8, 8, 8])])
+@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (3, [2, 1]), (7, [8]), (8, [8]), (21, [8, 8, 4, 1]), (23, [8, 8, 8])])
 def test_batches_have_few_sizes_and_every_picture_its_answer(n, sizes):
     seen = []
 

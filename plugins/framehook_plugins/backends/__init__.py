@@ -95,21 +95,29 @@ def in_batches(runtime: Runtime, pixels: NDArray[Any], *, most: int) -> list[NDA
     """Return a network's outputs for n pictures, at least 1.
 
     Backends prepare themselves for every size of a batch that they meet, which takes longer than the batch: so the sizes are
-    powers of two, and blank pictures fill the last one up.
+    powers of two. Blank pictures fill a batch up where that is less work than several smaller ones.
 
     Args:
         runtime: the network.
         pixels: (n, height, width, channels).
         most: pictures of a batch; a power of two.
     """
-    parts = []
-    for start in range(0, len(pixels), most):
-        batch = pixels[start : start + most]
+    parts, start = [], 0
+    while start < len(pixels):
+        size = _batch_size(len(pixels) - start, most)
+        batch = pixels[start : start + size]
         n = len(batch)
-        blank = np.zeros(((1 << (n - 1).bit_length()) - n, *batch.shape[1:]), batch.dtype)
+        blank = np.zeros((size - n, *batch.shape[1:]), batch.dtype)
         outputs = runtime(np.concatenate([batch, blank]) if len(blank) else batch)
         parts.append([output[:n] for output in outputs])
+        start += n
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def _batch_size(left: int, most: int) -> int:
+    """Return the power of two that holds what is left, if that fills more than three quarters of it; else the next smaller."""
+    above = 1 << (left - 1).bit_length()
+    return min(above if 4 * left > 3 * above else above // 2, most)
 
 
 def _installed(backend: Backend) -> bool:
