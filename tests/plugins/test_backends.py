@@ -114,8 +114,21 @@ def test_what_has_no_graph_is_named():
         onnx_graph(Cosine(), sides=(4, 4), channels=4)
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(1, [1]), (3, [2, 1]), (7, [8]), (8, [8]), (21, [8, 8, 4, 1]), (23, [8, 8, 8])])
-def test_batches_have_few_sizes_and_every_picture_its_answer(n, sizes):
+@pytest.mark.parametrize(
+    ("n", "filled", "sizes"),
+    [
+        (1, 0.5, [1]),
+        (3, 0.5, [4]),
+        (3, 0.8, [2, 1]),
+        (5, 0.5, [8]),
+        (5, 0.8, [4, 1]),
+        (7, 0.8, [8]),
+        (8, 0.8, [8]),
+        (21, 0.8, [8, 8, 4, 1]),
+        (23, 0.8, [8, 8, 8]),
+    ],
+)
+def test_batches_have_few_sizes_and_every_picture_its_answer(n, filled, sizes):
     seen = []
 
     def runtime(pixels):
@@ -124,7 +137,7 @@ def test_batches_have_few_sizes_and_every_picture_its_answer(n, sizes):
 
     pixels = np.random.default_rng(0).random((n, 2, 2, 4))
 
-    sums, doubled = in_batches(runtime, pixels, most=8)
+    sums, doubled = in_batches(runtime, pixels, most=8, filled=filled)
 
     assert seen == sizes
     np.testing.assert_array_equal(sums, pixels.sum(axis=(1, 2, 3)))

@@ -20,6 +20,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 _Predict: TypeAlias = Callable[[Tensor], Prediction]
 
 _MOST_AT_ONCE = 16  # crops whose features a core's cache holds
+_FILLED = 0.8  # of a batch: a crop takes ten times as long as a call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ class _OnRuntime:
 
     def __call__(self, pixels: Tensor) -> Prediction:
         """Return what the network says of (n, size, size, 3) bytes."""
-        age, gender = in_batches(self._runtime, pixels.numpy(), most=_MOST_AT_ONCE)
+        age, gender = in_batches(self._runtime, pixels.numpy(), most=_MOST_AT_ONCE, filled=_FILLED)
         return Prediction(torch.from_numpy(age), torch.from_numpy(gender))
 
 

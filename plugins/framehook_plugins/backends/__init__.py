@@ -91,20 +91,24 @@ def load_runtime(
     return OnnxRuntime(graph)
 
 
-def in_batches(runtime: Runtime, pixels: NDArray[Any], *, most: int) -> list[NDArray[Any]]:
+def in_batches(runtime: Runtime, pixels: NDArray[Any], *, most: int, filled: float) -> list[NDArray[Any]]:
     """Return a network's outputs for n pictures, at least 1.
 
     Backends prepare themselves for every size of a batch that they meet, which takes longer than the batch: so the sizes are
-    powers of two. Blank pictures fill a batch up where that is less work than several smaller ones.
+    powers of two, and blank pictures fill them up.
 
     Args:
         runtime: the network.
         pixels: (n, height, width, channels).
         most: pictures of a batch; a power of two.
+        filled: share of a batch that pictures must fill, 0.5 or more; else a smaller one goes before. The more a picture costs
+            beside a call, the more this should be.
     """
     parts, start = [], 0
     while start < len(pixels):
-        size = _batch_size(len(pixels) - start, most)
+        left = min(len(pixels) - start, most)
+        size = 1 << (left - 1).bit_length()
+        size = size if left >= filled * size else size // 2
         batch = pixels[start : start + size]
         n = len(batch)
         blank = np.zeros((size - n, *batch.shape[1:]), batch.dtype)
@@ -112,12 +116,6 @@ def in_batches(runtime: Runtime, pixels: NDArray[Any], *, most: int) -> list[NDA
         parts.append([output[:n] for output in outputs])
         start += n
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-
-def _batch_size(left: int, most: int) -> int:
-    """Return the power of two that holds what is left, if that fills more than three quarters of it; else the next smaller."""
-    above = 1 << (left - 1).bit_length()
-    return min(above if 4 * left > 3 * above else above // 2, most)
 
 
 def _installed(backend: Backend) -> bool:

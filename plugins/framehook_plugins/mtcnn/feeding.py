@@ -60,7 +60,7 @@ class Networks:
 
     def _on_crops(self, network: Runtime, crops: Pixels) -> list[Floats]:
         if self.cached:
-            return in_batches(network, crops, most=_CROP_PIXELS // crops.shape[1] ** 2)
+            return in_batches(network, crops, most=_CROP_PIXELS // crops.shape[1] ** 2, filled=0.5)
         parts = [network(crops[start : start + _CUDA_CROPS]) for start in range(0, len(crops), _CUDA_CROPS)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
