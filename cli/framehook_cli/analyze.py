@@ -18,7 +18,7 @@ from framehook import (
     parse_spec,
     read_config,
 )
-from framehook_cli.outputs import meter, verbosity
+from framehook_cli.outputs import counted, meter, verbosity
 from framehook_plugins.sinks.summary import is_complete
 
 _DEFAULT_SINKS = ("csv", "jsonl")
@@ -124,8 +124,8 @@ def _tell(statistics: StreamStatistics, out: Path) -> None:
     if statistics.processed:
         rate = statistics.processed / statistics.seconds if statistics.seconds else 0.0
         click.echo(
-            f"{name}: {statistics.processed} frames at {rate:.1f} frames/s, {statistics.detections} detections, "
-            f"{statistics.tracks} tracks -> {out / name}"
+            f"{name}: {counted(statistics.processed, 'frame')} at {rate:.1f} frames/s, "
+            f"{counted(statistics.detections, 'detection')}, {counted(statistics.tracks, 'track')} -> {out / name}"
         )
     for warning in statistics.warnings:
         click.echo(f"{name}: {warning}", err=True)

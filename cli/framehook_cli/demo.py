@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter
-from framehook_cli.outputs import meter
+from framehook_cli.outputs import counted, meter
 
 _SIZE = (640, 480)
 _RATE = 25
@@ -37,7 +37,7 @@ def demo(installed: Plugins, out: Path, quiet: bool, verbose: bool) -> None:
     if quiet:
         return
     statistics = run.statistics[clip.stem]
-    click.echo(f"{clip}: {statistics.processed} frames, {statistics.tracks} tracks")
+    click.echo(f"{clip}: {counted(statistics.processed, 'frame')}, {counted(statistics.tracks, 'track')}")
     for face in last.detections if last is not None else ():
         said = face.attributes
         click.echo(

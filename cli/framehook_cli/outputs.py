@@ -27,6 +27,11 @@ def verbosity(command: Command) -> Command:
     return command
 
 
+def counted(n: int, thing: str) -> str:
+    """Return `1 track` or `2 tracks`."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
 class Meter:
     """Shows how far each stream is: a bar on a terminal, a line every few seconds elsewhere."""
 

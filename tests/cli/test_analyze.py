@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 
 from framehook.testing import synthetic_video
@@ -43,7 +45,17 @@ def test_a_clip_without_a_face_gives_whole_files_without_rows(tmp_path, clip, ca
     assert (folder / "tracks.csv").read_text() == tracks
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["complete"] is True
-    assert "grey: 10 frames" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("grey: 10 frames at ")
+    assert ", 0 detections, 0 tracks -> " in said
+
+
+def test_one_thing_is_not_told_as_several(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((40, 60, 3), 128, np.uint8))
+
+    assert run(["analyze", str(tmp_path / "grey.png"), "--out", str(tmp_path / "out"), *FAST]) == 0
+
+    assert capsys.readouterr().out.startswith("grey: 1 frame at ")
 
 
 def test_a_real_clip_gives_faces_with_tracks_ages_and_genders(tmp_path, shared_videos):
