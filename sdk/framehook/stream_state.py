@@ -23,6 +23,9 @@ _CUT = 30.0  # mean difference of these, of 255 and without their means: on real
 # Between detections where a refiner follows: every 5th frame at 30 frames/s where something is new. One that finds nothing new
 # has the next one wait longer. benchmarks/refine.py measures what it costs in recall: with at most 0.4 s it was under 97 %.
 _DETECT_SECONDS, _AT_MOST_SECONDS, _LONGER = 0.15, 0.29, 1.5
+# A face that is lost so soon after a detection was hardly there: to detect again at once takes a quarter of all detections of a
+# busy scene, and finds no more.
+_JUST_SECONDS = 0.1
 _SAME = 0.3  # intersection over union with something in the frame before
 
 
@@ -126,6 +129,14 @@ class StreamState:
         """Note that a frame is detected on, be it due or not; a later one of its batch may have been due already."""
         if self._detected is None or number > self._detected[0]:
             self._detected = number, seconds
+
+    def has_just_detected(self, seconds: float) -> bool:
+        """Say whether the last detection was a moment ago: another one would find little else.
+
+        Args:
+            seconds: the time of the frame in question.
+        """
+        return self._detected is not None and 0 <= seconds - self._detected[1] < _JUST_SECONDS
 
     def take_in_found(self, found: Detections) -> None:
         """Plan the next detection by what one has just found: where nothing is new it may wait longer."""
