@@ -108,7 +108,15 @@ class Detections:
 
     def without_attributes(self, *names: str) -> "Detections":
         """Return a copy without these attributes; a name that is not there is passed over."""
-        return replace(self, attributes={name: values for name, values in self.attributes.items() if name not in names})
+        kept = {name: values for name, values in self.attributes.items() if name not in names}
+        return _unchecked(
+            boxes=self.boxes,
+            scores=self.scores,
+            labels=self.labels,
+            tracks=self.tracks,
+            names=self.names,
+            attributes=MappingProxyType(kept),
+        )
 
     def with_tracks(self, tracks: ArrayLike) -> "Detections":
         """Return a copy with these track ids, (n,), -1 for none."""
@@ -129,13 +137,13 @@ class Detections:
         index = rows if isinstance(rows, slice) else np.asarray(rows)
         if isinstance(index, np.ndarray) and not index.size:
             index = index.astype(np.int64)  # an empty list is float64 to numpy, and no index
-        return replace(
-            self,
+        return _unchecked(
             boxes=self.boxes[index],
             scores=self.scores[index],
             labels=self.labels[index],
             tracks=self.tracks[index],
-            attributes={name: values[index] for name, values in self.attributes.items()},
+            names=self.names,
+            attributes=MappingProxyType({name: values[index] for name, values in self.attributes.items()}),
         )
 
     def __iter__(self) -> Iterator[Detection]:
@@ -155,6 +163,14 @@ class Detections:
 
 def _make(values: dict[str, Any]) -> Detections:
     return Detections(**values)
+
+
+def _unchecked(**values: Any) -> Detections:
+    """Return a record of parts of another one, which was checked when it was made: a pipeline makes a dozen for each frame."""
+    made = object.__new__(Detections)
+    for name, value in values.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def _column(name: str, values: ArrayLike | None, n: int, dtype: type[np.generic], missing: float) -> NDArray[Any]:
