@@ -12,7 +12,7 @@ from pydantic import Field
 from framehook import NO_TRACK, Column, Detections, Frame, OptionError, did_you_mean
 from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, squares
 from framehook_plugins.agegender.quality import view_quality
-from framehook_plugins.backends import Backend, check_backend
+from framehook_plugins.backends import Backend, Precision, check_backend
 from framehook_plugins.device import Device, resolve_device
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class AgeGenderClassifier:
         weights: str = "default",
         device: Device = "auto",
         backend: Backend = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Precision = "auto",
         flip: bool | Literal["auto"] = "auto",
         batch: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
         self._path = find_weights(weights)
         self._device = device
         self._backend: Backend = backend
-        self._precision: Literal["auto", "float32", "bfloat16"] = precision
+        self._precision: Precision = precision
         self._flip: bool | Literal["auto"] = flip
         self._batch = batch
         check_backend(backend, device)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import Decoded, Decoder, Prediction
 from framehook_plugins.agegender.pixels import Normalisation
-from framehook_plugins.backends import Backend, NoGraphError, choose_backend, in_batches, load_runtime
+from framehook_plugins.backends import Backend, NoGraphError, Precision, choose_backend, in_batches, load_runtime
 
-Precision = Literal["auto", "float32", "bfloat16"]
 _Predict: TypeAlias = Callable[[Tensor], Prediction]
 
 _MOST_AT_ONCE = 16  # crops whose features a core's cache holds

@@ -16,6 +16,10 @@ Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 """`auto` is, on a CPU, the first that is installed of OpenVINO, ONNX Runtime and torch; else torch."""
 
 
+Precision = Literal["auto", "float32", "bfloat16"]
+"""`auto` is bfloat16 where the device computes in it, else float32; ONNX Runtime has only float32."""
+
+
 class NoGraphError(ModelError):
     """A network does something that `onnx_graph` has no word for."""
 

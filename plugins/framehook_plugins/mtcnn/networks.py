@@ -2,7 +2,7 @@
 
 Source: Zhang, Zhang, Li and Qiao, "Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks" (IEEE
 Signal Processing Letters 23, 2016), figure 2; the numbers of channels are those of the weights. They are laid out here, since
-to import facenet-pytorch takes longer than a minute of video: it brings torchvision, and that brings torch's compiler.
+to import facenet-pytorch takes seconds: it brings torchvision, and that brings torch's compiler.
 
 They differ from the originals in two ways. They take pixels of 0 to 255 with a fourth channel, as `AreaPool` gives them: the
 first convolution scales, and has zeros for the fourth. And P-Net's softmax of two is the sigmoid of their difference.
