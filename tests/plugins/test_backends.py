@@ -1,5 +1,8 @@
 """What networks run on: the classifier's networks on each backend. tests/plugins/test_mtcnn_networks.py has the detector's."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -96,6 +99,13 @@ def test_pictures_of_many_sizes_do_not_fill_the_memory(monkeypatch):
 
     assert len(network._for_one) == 2
     assert len(network._uses) <= 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux says which cores a thread may use")
+def test_no_thread_is_tied_to_a_core():
+    load_runtime("openvino", Rows(), sides=("height", "width"), channels=4)(np.zeros((1, 64, 64, 4), np.float32))
+    cores = [os.sched_getaffinity(int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
+    assert all(some == os.sched_getaffinity(0) for some in cores)
 
 
 class Rows(nn.Module):

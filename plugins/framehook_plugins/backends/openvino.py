@@ -43,6 +43,7 @@ class OpenVinoRuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # the two take turns on the same cores
+            "ENABLE_CPU_PINNING": False,  # every program and process would be tied to the same first cores
         }
         self._model = _core().read_model(io.BytesIO(graph))
         self._for_all = self._program(self._model)

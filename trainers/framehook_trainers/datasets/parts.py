@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import cv2
@@ -61,11 +62,14 @@ class Parts(Generic[Task]):
 class Workers:
     """Processes that share some work, or this one alone; each computes with one thread, for sums depend on their number.
 
+    Where an error or an interruption ends the work, they are ended at once: what they were at is lost.
+
     Args:
         number: of processes; with 1 the work is done here.
     """
 
     def __init__(self, number: int) -> None:
+        self._strangers = set(multiprocessing.active_children())
         # Spawned, for a forked process inherits torch's locked thread pools.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(number, mp_context=context, initializer=_begin_process) if number > 1 else None
@@ -88,9 +92,14 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is None:
+            return
+        if error is not None:
+            # To wait for them is to be interrupted in it, after which the pool's own clearing up waits for ever.
+            for process in set(multiprocessing.active_children()) - self._strangers:
+                process.kill()
+        self._pool.shutdown(cancel_futures=True)
 
 
 def map_over_processes(work: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int) -> Iterator[Result]:

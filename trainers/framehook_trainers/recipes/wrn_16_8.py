@@ -33,8 +33,9 @@ class Config:
     """How many times wider than a plain residual network."""
     dropout: float = 0.0
     """Between the convolutions of a block."""
-    rate: float = 0.1
-    """The first learning rate, of SGD with Nesterov's momentum."""
+    rate: float = 0.003
+    """The first learning rate, of SGD with Nesterov's momentum. The dense layers take in 131,072 numbers at once: at the paper's
+    0.1, for a network that ends in an average, three epochs on UTKFace taught nothing, and at 0.01 one taught little."""
     falls_at: tuple[int, ...] = (15, 25, 33)
     """Epochs at which the rate falls to a fifth."""
     weight_decay: float = 5e-4
