@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md from results/*.json: `python benchmarks/tables.py`.
+"""Write the tables of docs/performance.md and docs/training.md from results/*.json: `python benchmarks/tables.py`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is there is replaced. A table without results
 is left as it is.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "performance.md"
+PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "training.md")]
 
 Rows = Sequence[Sequence[object]]
 
@@ -29,6 +29,15 @@ def detector(results: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def ablation(results: Mapping[str, Any]) -> Rows:
+    """A row for each variant."""
+    rows: list[Sequence[object]] = [("run", "UTKFace: gender", "age", "FairFace: gender", "brackets")]
+    for name, of in results["variants"].items():
+        gender, *others = (_percent(of[key]) for key in ("utkface_gender", "fairface_gender", "fairface_brackets"))
+        rows.append((name, gender, f"{of['utkface_years']:.2f} years", *others))
+    return rows
+
+
 def refine(results: Mapping[str, Any]) -> Rows:
     """A row for each setting, over all clips."""
     rows: list[Sequence[object]] = [
@@ -38,11 +47,10 @@ def refine(results: Mapping[str, Any]) -> Rows:
         name = {"1": "frame", "as chosen": "as chosen (the default)"}.get(
             every, f"{every}th frame" if every != "2" else "2nd frame"
         )
-        share = f"{found['recall']:.1%}".replace("%", " %")
         rows.append(
             (
                 name,
-                share,
+                _percent(found["recall"]),
                 f"{found['median_iou']:.3f}",
                 found["not_in_reference"],
                 found["track_switches"],
@@ -129,7 +137,12 @@ def endurance(results: Mapping[str, Any]) -> Rows:
     ]
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
 TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Rows]]] = {
+    "ablation": ("ablation.json", ablation),
     "detector": ("detector.json", detector),
     "refine": ("refine.json", refine),
     "throughput": ("throughput.json", throughput),
@@ -163,4 +176,5 @@ def fill(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(fill(page.read_text(encoding="utf-8")), encoding="utf-8")

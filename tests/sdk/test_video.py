@@ -1,3 +1,5 @@
+"""Reading: times, pictures, what cannot be read. test_video_damage.py has damaged files, test_video_writer.py writing."""
+
 import gc
 import random
 import socket
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
 
-from framehook import OutputError, SourceError, SourceNotFoundError, UsageError, VideoSource, VideoWriter, video
+from framehook import SourceError, SourceNotFoundError, UsageError, VideoSource, VideoWriter, video
 from framehook.testing import frame_number, grey_image, grey_of, synthetic_video
 from framehook.video import ArrayPicture, codecs
 
@@ -59,13 +61,6 @@ def silence():
     return samples
 
 
-def times(path):
-    """The presentation times of the best video stream, straight from libav."""
-    with av.open(str(path)) as container:
-        stream = container.streams.best("video")
-        return [frame.pts * Fraction(frame.time_base) for frame in container.decode(stream)]
-
-
 def corners(image):
     """Which of the colours red, green, blue and white lie top left, top right, bottom left and bottom right."""
     names = {(1, 0, 0): "red", (0, 1, 0): "green", (0, 0, 1): "blue", (1, 1, 1): "white"}
@@ -83,10 +78,10 @@ def quarters():
 
 
 @pytest.mark.parametrize("clip", CLIPS)
-def test_every_frame_of_a_clip_comes_with_the_time_that_its_container_gives(shared_videos, clip):
+def test_every_frame_of_a_clip_comes_with_the_time_that_its_container_gives(shared_videos, libav_times, clip):
     with VideoSource(shared_videos / clip, name="clip") as source:
         frames = list(source)
-    assert [frame.pts * frame.time_base for frame in frames] == times(shared_videos / clip)
+    assert [frame.pts * frame.time_base for frame in frames] == libav_times(shared_videos / clip)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert frames[0].image.shape == (source.info.height, source.info.width, 3)
     assert (source.damaged, source.warnings) == (0, ())
@@ -301,89 +296,6 @@ class CountingConverter:
         return self._convert(self._converter, *args, **more)
 
 
-# --- damage
-
-
-def damage(path, kind, *, start=2 / 3, length=1.0):
-    content = path.read_bytes()
-    first, last = int(len(content) * start), min(len(content), int(len(content) * (start + length)))
-    middle = {"noise": random.Random(1).randbytes(last - first), "zeros": bytes(last - first), "cut": b""}[kind]
-    damaged = path.with_name(f"{path.stem}-{kind}{path.suffix}")
-    damaged.write_bytes(content[:first] + middle + content[last:])
-    return damaged
-
-
-def index_first(source, target):
-    """Copy into an MP4 with its index at the front, so that damage at the end leaves it whole; or into what the suffix says."""
-    options = {"movflags": "faststart"} if target.suffix == ".mp4" else {}
-    with av.open(str(source)) as old, av.open(str(target), "w", options=options) as new:
-        video = old.streams.best("video")
-        stream = new.add_stream_from_template(video)
-        for packet in old.demux(video):
-            if packet.size:
-                packet.stream = stream
-                new.mux(packet)
-    return target
-
-
-def good_and_bad(path, original):
-    """How many frames are pixel for pixel those of the undamaged video, and how many are not; and the source."""
-    with VideoSource(original, name="good") as source:
-        good = {frame.pts: frame.image for frame in source}
-    same = []
-    with VideoSource(path, name="bad") as source:
-        same.extend(bool(np.array_equal(frame.image, good.get(frame.pts))) for frame in source)
-    return sum(same), len(same) - sum(same), source
-
-
-@pytest.mark.parametrize("kind", ["noise", "zeros", "cut"])
-@pytest.mark.parametrize(
-    ("clip", "suffix", "at_least"),
-    [
-        ("humans_mot.mp4", ".mp4", 13),
-        ("nasa_13013.mp4", ".mp4", 262),
-        ("nasa_13013.mp4", ".mkv", 265),
-        ("sign-bird-480p.mkv", ".mkv", 36),
-        ("classroom.gif", ".gif", 27),
-        ("face-demographics-walking.gif", ".gif", 24),
-    ],
-)
-def test_a_file_whose_last_third_is_damaged_yields_its_good_frames_and_says_what_is_missing(
-    shared_videos, tmp_path, clip, suffix, at_least, kind
-):
-    whole = shared_videos / clip if suffix == ".gif" else index_first(shared_videos / clip, tmp_path / f"whole{suffix}")
-    copy = tmp_path / f"copy{suffix}"
-    copy.write_bytes(whole.read_bytes())
-    good, bad, source = good_and_bad(damage(copy, kind), whole)
-    assert (good >= at_least, bad) == (True, 0)
-    assert source.warnings
-    assert all(" s" in warning for warning in source.warnings)
-
-
-def test_after_damage_in_the_middle_decoding_goes_on_and_doubtful_frames_are_counted(shared_videos, tmp_path):
-    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mp4")
-    good, bad, source = good_and_bad(damage(whole, "noise", start=0.4, length=0.01), whole)
-    skipped, smeared = source.warnings
-    assert skipped.startswith(f"{source.damaged} damaged packets or frames skipped between 5.7")
-    assert smeared.startswith(f"{bad} frames build on damaged ones")
-    assert good + bad + source.damaged == 390
-
-
-def test_a_gap_that_the_container_passes_over_in_silence_is_told(shared_videos, tmp_path):
-    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mkv")
-    good, bad, source = good_and_bad(damage(whole, "noise", start=0.4, length=0.02), whole)
-    assert (good, bad) == (323, 0)
-    assert source.warnings[-1] == "no frames in 1 gap between 5.84 s and 8.01 s"
-
-
-def test_damage_before_the_start_is_nobodys_business(shared_videos, tmp_path):
-    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mp4")
-    damaged = damage(whole, "noise", start=0.1, length=0.01)
-    with VideoSource(damaged, name="a", start_seconds=9.0) as source:
-        assert len(list(source)) == 120
-    assert source.warnings == ()
-
-
 # --- what cannot be read
 
 
@@ -573,106 +485,6 @@ def test_a_picture_can_be_scaled_and_stays_its_owners(quarters):
     assert corners(picture.scaled(20, 10)) == ["green", "red", "white", "blue"]
 
 
-# --- writing
-
-
-@pytest.mark.parametrize(
-    ("time_base", "pts"),
-    [
-        (Fraction(1, 25), range(10)),
-        (Fraction(1, 12800), range(1280, 6400, 512)),
-        (Fraction(1, 1000), [33, 67, 100, 140, 1000, 1001, 1500, 2033, 2067]),
-        (Fraction(1001, 30000), range(100, 110)),
-        (Fraction(1, 90000), range(8589934592, 8589934592 + 30030, 3003)),
-        (Fraction(1, 1_000_000), [7, 40003, 80001, 1_000_000]),
-    ],
-    ids=["from 0", "from 0.1 s", "variable", "ntsc", "clock of a broadcast", "microseconds"],
-)
-def test_a_written_video_has_the_times_that_it_was_given(tmp_path, time_base, pts):
-    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=time_base) as writer:
-        for number, time in enumerate(pts):
-            writer.write(grey_image(64, 48, value=grey_of(number)), time)
-    with VideoSource(tmp_path / "a.mp4", name="a") as source:
-        frames = list(source)
-    assert [frame.pts * frame.time_base for frame in frames] == [time * time_base for time in pts]
-    assert [frame_number(frame.image) for frame in frames] == list(range(len(pts)))
-    assert source.warnings == ()
-
-
-def test_a_copy_of_a_real_clip_has_its_times(shared_videos, tmp_path):
-    clip = shared_videos / "face-demographics-walking-and-pause.gif"
-    with VideoSource(clip, name="a") as source:
-        info, frames = source.info, list(source)
-    with VideoWriter(
-        tmp_path / "a.mp4", width=info.width, height=info.height, time_base=frames[0].time_base, rate=info.rate
-    ) as copy:
-        for frame in frames:
-            copy.write(frame.image, frame.pts)
-    assert times(tmp_path / "a.mp4") == times(clip)
-
-
-def test_times_that_stand_still_or_go_back_move_on_by_a_tick(tmp_path):
-    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 100)) as writer:
-        for number, time in enumerate([0, 4, 4, 2, 12]):
-            writer.write(grey_image(64, 48, value=grey_of(number)), time)
-    assert times(tmp_path / "a.mp4") == [Fraction(time, 100) for time in (0, 4, 5, 6, 12)]
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (17, 33)], ids=str)
-def test_sizes_that_h264_cannot_hold_are_padded_to_even_ones(tmp_path, size):
-    width, height = size
-    with VideoSource(synthetic_video(tmp_path / "a.mp4", frames=3, width=width, height=height), name="a") as source:
-        frames = list(source)
-    assert (source.info.width, source.info.height) == (width + width % 2, height + height % 2)
-    assert [frame_number(frame.image) for frame in frames] == [0, 1, 2]
-
-
-def test_colours_survive_writing_and_are_tagged_for_players(tmp_path):
-    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer:
-        writer.write(np.full((48, 64, 3), COLOUR, np.uint8), 0)
-    assert next(iter(VideoSource(tmp_path / "a.mp4", name="a"))).image[20, 20].tolist() == pytest.approx(COLOUR, abs=3)
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        codec = container.streams.video[0].codec_context
-        assert (codec.name, codec.pix_fmt, codec.colorspace, codec.color_range) == ("h264", "yuv420p", 1, 1)
-
-
-def test_what_was_written_can_be_played_if_the_program_dies(tmp_path):
-    writer = VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25), rate=Fraction(25))
-    for number in range(200):
-        writer.write(grey_image(64, 48, value=grey_of(number)), number + 50)
-    (tmp_path / "crashed.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
-    writer.close()
-    with VideoSource(tmp_path / "crashed.mp4", name="a") as source:
-        frames = list(source)
-    assert len(frames) >= 100
-    assert [frame.seconds for frame in frames] == pytest.approx([(50 + i) / 25 for i in range(len(frames))])
-
-
-def test_a_finished_video_is_an_ordinary_mp4_that_knows_its_length(tmp_path):
-    path = synthetic_video(tmp_path / "a.mp4", frames=60)
-    info = VideoSource(path, name="a").info
-    assert (info.frames, info.duration_seconds) == (60, pytest.approx(2.4))
-    writer = VideoWriter(path, width=2, height=2, time_base=Fraction(1, 25))
-    writer.close()
-    writer.close()
-
-
-@pytest.mark.parametrize("place", ["nowhere/a.mp4", "file/a.mp4", "folder"])
-def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
-    (tmp_path / "file").write_text("")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match=r"cannot be written: .*; check the folder, its permissions and the disk"):
-        VideoWriter(tmp_path / place, width=64, height=48, time_base=Fraction(1, 25))
-
-
-def test_a_picture_of_another_size_than_the_video_is_refused(tmp_path):
-    with (
-        VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer,
-        pytest.raises(ValueError, match=r"must be \(48, 64, 3\) uint8, got \(48, 32, 3\) uint8"),
-    ):
-        writer.write(grey_image(32, 48), 0)
-
-
 def test_the_greys_of_synthetic_frames_lie_apart():
     greys = sorted(grey_of(number) for number in range(47))
     assert greys[:3] == [0, 5, 10]
@@ -682,12 +494,3 @@ def test_the_greys_of_synthetic_frames_lie_apart():
 def test_libav_reads_and_writes_what_we_need():
     assert all(codecs().values())
     assert codecs().keys() >= {"h264 decoder", "h264 encoder"}
-
-
-def test_libavs_messages_stay_off_the_terminal(tmp_path, capfd):
-    path = synthetic_video(tmp_path / "a.mp4", frames=60)
-    damaged = damage(path, "noise", start=0.2, length=0.3)
-    with VideoSource(damaged, name="a") as source:
-        assert len(list(source)) + source.damaged == 60
-    assert source.damaged
-    assert capfd.readouterr() == ("", "")
