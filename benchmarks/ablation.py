@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no spoiled and no covered views": {"spoil_share": 0.0, "erase_share": 0.0},
     "faces blended (mixup 0.2)": {"mixup_alpha": 0.2},
     "all age classes equally often": {"balance": 1.0},
+    "half of the loss by a teacher, agegender-research": {"teachers": "agegender-research"},
 }
 
 

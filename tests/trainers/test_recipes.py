@@ -158,6 +158,18 @@ def test_a_run_can_begin_with_the_average_of_others(trained, faces, tmp_path):
     assert header.training_data.count("begun with the average of weights trained on") == 1
 
 
+def test_a_run_can_be_taught_by_another_and_takes_over_its_terms(trained, faces, tmp_path):
+    settings = (*TINY["framehook"], f"teachers={trained / 'model.safetensors'}", 'datasets=["fairface"]', "batch=8")
+
+    assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
+
+    epoch = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert epoch["losses"]["taught"] > 0
+    header = checkpoint.read_header(tmp_path / "run" / "model.safetensors")
+    assert "; taught by weights trained on 50 faces of utkface" in header.training_data
+    assert "The weights it was taught by: UTKFace: non-commercial research purposes only" in header.licence
+
+
 def test_a_deeper_network_begins_as_the_one_that_it_grows_from(trained):
     begun, header = checkpoint.read(trained / "model.safetensors")
     options = {**header.options, "blocks": (2, 3, 4, 2)}

@@ -48,6 +48,8 @@ class Design:
 
     starts: tuple[Path, ...] = ()
     """The weights files whose average training begins with; what they lack, such as further blocks, is fresh; none: all is."""
+    teachers: tuple[Path, ...] = ()
+    """The weights files whose answers were taught beside the labels."""
 
     def network(self) -> Network:
         """Return the network as training begins with it.
@@ -114,11 +116,13 @@ class Design:
         ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
         data = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown) + ", split by image content"
         licences = [_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown]
-        begun = [checkpoint.read_header(start) for start in self.starts]
-        if begun:  # what these were taught is still in the weights, and so are the terms
-            taught = "; and on ".join(dict.fromkeys(each.training_data for each in begun))
-            data += f"; begun with {'weights' if len(begun) == 1 else 'the average of weights'} trained on {taught}"
-            licences += dict.fromkeys(f"The weights it was begun with: {each.licence.removesuffix(_CARRIED)}" for each in begun)
+        sources = "weights" if len(self.starts) == 1 else "the average of weights"
+        for how, what, files in (("begun with", sources, self.starts), ("taught by", "weights", self.teachers)):
+            if files:  # what others were taught is in these weights, too, and so are the terms
+                headers = [checkpoint.read_header(file) for file in files]
+                data += f"; {how} {what} trained on {'; and on '.join(dict.fromkeys(header.training_data for header in headers))}"
+                terms = dict.fromkeys(header.licence.removesuffix(_CARRIED) for header in headers)
+                licences += [f"The weights it was {how}: {licence}" for licence in terms]
         return checkpoint.Header(
             architecture=self.architecture,
             options=dict(self.options),

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.classifier import find_weights
-from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs
+from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
 from framehook_trainers.augment import Augmentation, augment, mixup
 from framehook_trainers.batches import Batch, Batches
 from framehook_trainers.design import Design
@@ -15,6 +16,7 @@ from framehook_trainers.draws import seeded
 from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
+from framehook_trainers.teaching import Teachers
 from framehook_trainers.train import Learning
 
 _MIXING = 1  # tells the draws of mixup from those of the views
@@ -36,6 +38,10 @@ class Config:
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
     start: str = ""
     """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
+    teachers: str = ""
+    """Weights whose answer to each view is taught beside its label, bundled names or files with commas between: their mean."""
+    taught_share: float = 0.5
+    """How much of the loss is about the teachers' answers, where there are teachers."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Of each of the network's four stages; those that the weights to begin with lack change nothing at first."""
     width: int = 48
@@ -81,8 +87,10 @@ def train(config: Config, run: Run) -> None:
         options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
-        starts=tuple(find_weights(start) for start in config.start.split(",") if start),
+        starts=_weights(config.start),
+        teachers=_weights(config.teachers),
     )
+    teachers = Teachers(design.teachers, age=design.outputs.age, device=run.world.device) if design.teachers else None
     normalise = design.normalisation(run.world.device)
 
     lively = Augmentation(spoil_share=config.spoil_share, erase_share=config.erase_share)
@@ -115,22 +123,35 @@ def train(config: Config, run: Run) -> None:
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         of_age, of_gender = batch.ages[:, 0] >= 0, batch.female >= 0
-        if config.mixup_alpha == 0:
-            age, gender = _losses(network(normalise(batch.pixels)), batch.ages, batch.female, config)
-            return {"age": masked_mean(age, of_age), "gender": masked_mean(gender, of_gender)}
-        generator = seeded(config.seed, batch.step, run.world.rank, _MIXING)
-        mixed = mixup(batch.pixels, alpha=config.mixup_alpha, generator=generator)
-        prediction = network(normalise(mixed.pixels))
-        own = _losses(prediction, batch.ages, batch.female, config)
-        others = _losses(prediction, batch.ages[mixed.partners], batch.female[mixed.partners], config)
-        age, gender = (mixed.blend(mine, theirs) for mine, theirs in zip(own, others, strict=True))
-        return {"age": masked_mean(age, mixed.known(of_age)), "gender": masked_mean(gender, mixed.known(of_gender))}
+        pixels, mixed = batch.pixels, None
+        if config.mixup_alpha:
+            mixed = mixup(pixels, alpha=config.mixup_alpha, generator=seeded(config.seed, batch.step, run.world.rank, _MIXING))
+            pixels = mixed.pixels
+        prediction = network(normalise(pixels))
+        age, gender = _losses(prediction, batch.ages, batch.female, config)
+        if mixed is not None:
+            others = _losses(prediction, batch.ages[mixed.partners], batch.female[mixed.partners], config)
+            age, gender = (mixed.blend(mine, theirs) for mine, theirs in zip((age, gender), others, strict=True))
+            of_age, of_gender = mixed.known(of_age), mixed.known(of_gender)
+        labelled = {"age": masked_mean(age, of_age), "gender": masked_mean(gender, of_gender)}
+        if teachers is None:
+            return labelled
+        share = config.taught_share
+        return {
+            **{name: (1 - share) * loss for name, loss in labelled.items()},
+            "taught": share * teachers.loss(prediction, pixels),
+        }
 
     network = run.learn(design.network(), batches, losses, learning=learning, validated_as=design)
     run.finish(network, design, shown=config.datasets)
 
 
-def _losses(prediction: tuple[Tensor, Tensor], ages: Tensor, female: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+def _weights(names: str) -> tuple[Path, ...]:
+    """Return the files of weights that are named with commas between."""
+    return tuple(find_weights(name) for name in names.split(",") if name)
+
+
+def _losses(prediction: Prediction, ages: Tensor, female: Tensor, config: Config) -> tuple[Tensor, Tensor]:
     """Return the losses of ages and genders, (n,) each."""
     logits, gender = prediction
     age = age_loss(logits, ages, sigma=config.age_sigma, mean_weight=config.age_mean_weight)
