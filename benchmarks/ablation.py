@@ -24,12 +24,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped, but short and small": {},
     "the same, another seed": {"seed": 1},
     "each age a single year instead of a Gaussian": {"age_sigma": 0.1},
-    "no error of the mean age": {"age_mean_weight": 0.0},
     "UTKFace alone, as many steps": {"datasets": ["utkface"], "epochs": 9, "calm_epochs": 3},
     "no averaged weights": {"average": 0.0},
-    "no spoiled and no covered views": {"spoil_share": 0.0, "erase_share": 0.0},
     "faces blended (mixup 0.2)": {"mixup_alpha": 0.2},
-    "all age classes equally often": {"balance": 1.0},
     "half of the loss by a teacher, agegender-research": {"teachers": "agegender-research"},
 }
 

@@ -30,9 +30,10 @@ from av.stream import Discard, Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from framehook.damage import Damage, check_readable, is_whole_gif, why_unreadable
+from framehook.damage import check_readable, is_whole_gif, why_unreadable
 from framehook.errors import OutputError, SourceError, UsageError
 from framehook.frame import Frame, Image, StreamInfo
+from framehook.timeline import Timeline
 
 av.logging.set_level(None)  # libav's own messages would land on stderr, also from its threads
 
@@ -213,21 +214,22 @@ class VideoSource:
         self._lock = threading.Lock()
         self._closed = False
         self._frames: Iterator[Frame] = iter(())
-        self._damage = Damage()
         self._container, self._stream = self._open()
         try:
-            self._time_base = _fraction(self._stream.time_base) or _MICROSECOND
             self._still = self._container.format.name.endswith(_STILL_FORMATS)
-            self._stated_seconds = None if self._still else self._stated_duration()
-            self._live = live or not (self._is_file or self._stated_seconds)
-            self._begins = self._following = self._stream.start_time or 0  # _following: when the frame after the last one starts
-            # Where the container states the number of its frames, it lists them: none is lost unnoticed.
-            self._listed = bool(self._stream.frames)
-            # The length of a container as a whole may be that of its sound.
-            self._exact = bool(self._stream.duration) or len(self._container.streams) == 1
-            self._paced = False  # whether the last frame said how long it lasts
-            self._start = self._ticks(start_seconds) if start_seconds > 0 and not (self._live or self._still) else None
-            self._end = self._ticks(end_seconds) if end_seconds is not None and not self._still else None
+            stated_seconds = None if self._still else self._stated_duration()
+            self._live = live or not (self._is_file or stated_seconds)
+            start = start_seconds if start_seconds > 0 and not (self._live or self._still) else None
+            end = None if self._still else end_seconds
+            self._timeline = Timeline(
+                self._time_base(),
+                begins=self._stream.start_time or 0,
+                span=(self._ticks(start), self._ticks(end)),
+                stated_seconds=stated_seconds,
+                # The length of a container as a whole may be that of its sound.
+                exact=bool(self._stream.duration) or len(self._container.streams) == 1,
+                listed=bool(self._stream.frames),
+            )
             frames = self._decode(*self._beginning())
             if self._is_file and self._container.format.name == "gif" and not is_whole_gif(Path(self._location)):
                 frames = self._without_last(frames)
@@ -237,7 +239,7 @@ class VideoSource:
             orientation = _Orientation.of(first.frame)
             size = (first.frame.width, first.frame.height)
             size = size[::-1] if orientation.transpose else size
-            self._info = self._describe(name, size)
+            self._info = self._describe(name, size, stated_seconds)
         except BaseException:
             self.close()
             raise
@@ -253,12 +255,12 @@ class VideoSource:
     @property
     def damaged(self) -> int:
         """Packets and frames left out so far because they were damaged."""
-        return self._damage.count
+        return self._timeline.damage.count
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was skipped so far, and where the file ended too soon."""
-        return self._damage.warnings()
+        return self._timeline.damage.warnings()
 
     def __iter__(self) -> Iterator[Frame]:
         """Go through the frames; a second loop goes on where the first one stopped."""
@@ -327,24 +329,28 @@ class VideoSource:
             raise SourceError(f"{self._shown} holds video of a kind that this libav cannot decode; convert it to H.264")
         return stream
 
-    def _ticks(self, seconds: float) -> int:
-        return round(Fraction(seconds) / self._time_base)
+    def _time_base(self) -> Fraction:
+        return _fraction(self._stream.time_base) or _MICROSECOND
+
+    def _ticks(self, seconds: float | None) -> int | None:
+        return None if seconds is None else round(Fraction(seconds) / self._time_base())
 
     def _beginning(self) -> tuple[_Packets, int | None]:
         """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
-        if self._start is None:
+        start = self._timeline.start
+        if start is None:
             return self._packets(), None
-        before, key_times = 0, {self._start}
+        before, key_times = 0, {start}
         for packet in self._packets():
-            if packet.dts is not None and packet.dts >= self._start:  # as are all that follow, and no pts is less than its dts
+            if packet.dts is not None and packet.dts >= start:  # as are all that follow, and no pts is less than its dts
                 break
-            if packet.pts is not None and packet.pts < self._start and packet.size and not packet.is_discard:
+            if packet.pts is not None and packet.pts < start and packet.size and not packet.is_discard:
                 before += 1
                 key_times = {packet.pts, packet.dts or packet.pts} if packet.is_keyframe else key_times
         for time_sought in sorted(key_times, reverse=True):  # some formats are searched by pts, some by dts
             packets = self._packets_from(time_sought)
             first = next(packets, None)
-            if first is not None and first.is_keyframe and first.pts is not None and first.pts <= self._start:
+            if first is not None and first.is_keyframe and first.pts is not None and first.pts <= start:
                 return chain([first], packets), before
         self._container.close()  # where no search leads to that key frame, decode all from the beginning
         self._container, self._stream = self._open()
@@ -359,29 +365,29 @@ class VideoSource:
 
     def _stated_duration(self) -> float | None:
         if self._stream.duration:
-            return self._seconds(self._stream.duration)
+            return float(self._stream.duration * self._time_base())
         if not self._container.duration:
             return None
         # Matroska counts its length from 0, others from their first frame.
         before = self._stream.start_time or 0 if "matroska" in self._container.format.name else 0
-        return self._container.duration / av.time_base - self._seconds(before)
+        return self._container.duration / av.time_base - float(before * self._time_base())
 
-    def _describe(self, name: str, size: tuple[int, int]) -> StreamInfo:
+    def _describe(self, name: str, size: tuple[int, int], stated_seconds: float | None) -> StreamInfo:
         stream = self._stream
         return StreamInfo(
             name=name,
             width=size[0],
             height=size[1],
             rate=None if self._still else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
-            duration_seconds=None if self._live else self._stated_seconds,
+            duration_seconds=None if self._live else stated_seconds,
             frames=1 if self._still else stream.frames or None,
             live=self._live,
         )
 
     def _why_no_frame(self) -> str:
-        if self._damage.count:
+        if self._timeline.damage.count:
             return f"{self._shown} yields no picture: all of it is damaged; copy or record it again"
-        if self._start is not None or self._end is not None:
+        if self._timeline.start is not None or self._timeline.end is not None:
             return f"{self._shown} has no frame in the span asked for; choose another start or end"
         return f"{self._shown} has no frame in it; record it again"
 
@@ -390,11 +396,11 @@ class VideoSource:
     def _deliver(self, frames: Iterable[_Numbered], converter: _Converter, origin: int) -> Iterator[Frame]:
         for frame, number, pts in frames:
             picture = DecodedPicture(frame, converter)
-            yield Frame(stream=self._info, index=number, pts=pts - origin, time_base=self._time_base, picture=picture)
+            yield Frame(stream=self._info, index=number, pts=pts - origin, time_base=self._timeline.time_base, picture=picture)
 
     def _decode(self, packets: _Packets, first: int | None) -> Iterator[_Numbered]:
         """Go through the good frames from `start` to `end`."""
-        number = first or 0
+        timeline, number = self._timeline, first or 0
         damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
         broken: int | None = None  # the time of the last damage since the last key frame
         for packet in packets:
@@ -406,28 +412,28 @@ class VideoSource:
                 bad = True
             if bad:
                 damaged.append(packet.pts)
-                broken = self._note_damage(packet.pts, packet.duration)
+                broken = timeline.note_damage(packet.pts, packet.duration)
             for frame in decoded:
-                pts = self._time_of(frame)
-                if self._end is not None and pts >= self._end:
+                pts = timeline.time_of(frame.pts if frame.pts is not None else frame.dts, frame.duration or 0)
+                if timeline.end is not None and pts >= timeline.end:
                     return
-                if not self._is_wanted(pts):
+                if not timeline.is_wanted(pts):
                     number += first is None
                     continue
                 if pts in damaged:
                     continue
                 if frame.is_corrupt:
-                    broken = self._note_damage(pts, frame.duration)
+                    broken = timeline.note_damage(pts, frame.duration)
                     continue
                 if frame.key_frame:
                     broken = None
-                self._damage.doubtful += broken is not None and pts > broken
+                timeline.damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
                 yield _Numbered(frame, number, pts)
                 number += 1
         if not (self._closed or self._live):
-            self._note_end()
+            timeline.note_end()
 
     def _packets(self) -> _Packets:
         packets = self._container.demux(self._stream)
@@ -442,7 +448,7 @@ class VideoSource:
                 packets = self._container.demux(self._stream)  # an error ends the iterator
                 if self._is_file:
                     if not errors:
-                        self._note_damage(None)
+                        self._timeline.note_damage(None)
                     errors += 1
                 elif isinstance(error, av.BlockingIOError) and time.monotonic() < patience:
                     time.sleep(_CAMERA_POLL_SECONDS)  # some drivers do not wait for the next picture
@@ -454,37 +460,6 @@ class VideoSource:
             errors, patience = 0, time.monotonic() + self._timeout_seconds
             yield packet
 
-    def _time_of(self, frame: av.VideoFrame) -> int:
-        pts = frame.pts if frame.pts is not None else frame.dts
-        if pts is None:
-            self._damage.untimed += 1
-            pts = self._following
-        if self._paced and not self._listed and self._is_wanted(self._following):
-            self._damage.note_gap(self._seconds(self._following), self._seconds(pts))
-        self._paced = bool(frame.duration)
-        self._following = pts + (frame.duration or 0)
-        return pts
-
-    def _note_damage(self, pts: int | None, duration: int | None = None) -> int:
-        pts = self._following if pts is None else pts
-        if self._is_wanted(pts):
-            self._damage.note(self._seconds(pts), self._seconds(duration or 0))
-        return pts
-
-    def _is_wanted(self, pts: int) -> bool:
-        return self._start is None or pts >= self._start
-
-    def _seconds(self, ticks: int) -> float:
-        return float(ticks * self._time_base)
-
-    def _note_end(self) -> None:
-        """Compare where the stream ended with what the container states."""
-        if self._stated_seconds is None:
-            return
-        stated, ended = self._seconds(self._begins) + self._stated_seconds, self._seconds(self._following)
-        if stated - ended > (0.1 if self._exact else 0.5):
-            self._damage.end = (ended, stated)
-
     def _without_last(self, frames: Iterator[_Numbered]) -> Iterator[_Numbered]:
         """Leave out the last frame: of a GIF that was cut, it is whole only by chance, and the decoder does not tell."""
         last: _Numbered | None = None
@@ -493,7 +468,7 @@ class VideoSource:
                 yield last
             last = item
         if last is not None:
-            self._note_damage(last.pts)
+            self._timeline.note_damage(last.pts)
 
 
 class VideoWriter:

@@ -48,6 +48,8 @@ class Config:
     """Faces a step."""
     datasets: tuple[str, ...] = ("utkface",)
     """The sets to train on."""
+    input_size: int = 0
+    """Pixels of the input's sides; 0: the variant's own."""
     width: int = 32
     """Channels of the first convolution."""
     dropout: float = 0.2
@@ -72,7 +74,7 @@ def train(config: Config, run: Run) -> None:
     design = Design(
         architecture="separable",
         options={"width": config.width, "dropout": config.dropout},
-        input_size=180 if years else 198,
+        input_size=config.input_size or (180 if years else 198),
         outputs=Outputs(age=age, gender=GenderSoftmax()),
     )
     normalise = design.normalisation(run.world.device)

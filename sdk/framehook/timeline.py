@@ -1,0 +1,79 @@
+"""When the frames of a stream start, by its container's clock, and what is missing between them."""
+
+from fractions import Fraction
+
+from framehook.damage import Damage
+
+_EARLY_SECONDS = 0.1  # a stream that ends so much before the length that it states lacks something ...
+_EARLY_SECONDS_OF_CONTAINER = 0.5  # ... and where only the container's length is known, which may be that of its sound
+
+
+class Timeline:
+    """The times of one stream's frames, in the container's ticks, and a record of what is damaged.
+
+    Args:
+        time_base: seconds per tick.
+        begins: when the first frame starts, in ticks.
+        span: the first tick that is wanted, and the first after it that is not; None: there is no such limit.
+        stated_seconds: length as the container states it; None where it does not.
+        exact: whether that length is the stream's own.
+        listed: whether the container states the number of its frames: then it lists them, and none is lost unnoticed.
+    """
+
+    def __init__(
+        self,
+        time_base: Fraction,
+        *,
+        begins: int,
+        span: tuple[int | None, int | None],
+        stated_seconds: float | None,
+        exact: bool,
+        listed: bool,
+    ) -> None:
+        self.time_base = time_base
+        self.start, self.end = span
+        self.damage = Damage()
+        self._begins = begins
+        self._stated_seconds = stated_seconds
+        self._exact = exact
+        self._listed = listed
+        self._following = begins  # when the frame after the last one starts
+        self._paced = False  # whether the last frame said how long it lasts
+
+    def time_of(self, pts: int | None, duration: int) -> int:
+        """Return when the next frame starts; one without a time starts where the one before ends.
+
+        Args:
+            pts: what the frame itself says.
+            duration: of the frame; 0 where it is not known.
+        """
+        if pts is None:
+            self.damage.untimed += 1
+            pts = self._following
+        if self._paced and not self._listed and self.is_wanted(self._following):
+            self.damage.note_gap(self._seconds(self._following), self._seconds(pts))
+        self._paced = bool(duration)
+        self._following = pts + duration
+        return pts
+
+    def is_wanted(self, pts: int) -> bool:
+        """Say whether a time is not before the start."""
+        return self.start is None or pts >= self.start
+
+    def note_damage(self, pts: int | None, duration: int | None = None) -> int:
+        """Count a packet or frame as left out, and return its time: where it has none, that of what comes next."""
+        pts = self._following if pts is None else pts
+        if self.is_wanted(pts):
+            self.damage.note(self._seconds(pts), self._seconds(duration or 0))
+        return pts
+
+    def note_end(self) -> None:
+        """Compare where the stream ended with what the container states."""
+        if self._stated_seconds is None:
+            return
+        stated, ended = self._seconds(self._begins) + self._stated_seconds, self._seconds(self._following)
+        if stated - ended > (_EARLY_SECONDS if self._exact else _EARLY_SECONDS_OF_CONTAINER):
+            self.damage.end = (ended, stated)
+
+    def _seconds(self, ticks: int) -> float:
+        return float(ticks * self.time_base)
