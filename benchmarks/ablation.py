@@ -26,7 +26,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "each age a single year instead of a Gaussian": {"age_sigma": 0.1},
     "UTKFace alone, as many steps": {"datasets": ["utkface"], "epochs": 9, "calm_epochs": 3},
     "no averaged weights": {"average": 0.0},
-    "faces blended (mixup 0.2)": {"mixup_alpha": 0.2},
     "half of the loss by a teacher, agegender-research": {"teachers": "agegender-research"},
 }
 
