@@ -33,7 +33,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def train(settings: Mapping[str, Any], *, faces: Path, out: Path) -> None:
     """Train one variant, if it is not there already."""
     if not (out / "model.safetensors").is_file():
-        chosen = [f"--set={name}={json.dumps(value)}" for name, value in {**BASE, **settings}.items()]
+        written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in {**BASE, **settings}.items()}
+        chosen = [f"--set={name}={value}" for name, value in written.items()]
         assert alone(run, ["train", "framehook", "--faces", str(faces), "--out", str(out), *chosen]) == 0
 
 
