@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.classifier import find_weights
@@ -40,7 +42,7 @@ class Config:
     """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
     teachers: str = ""
     """Weights whose answer to each view is taught beside its label, bundled names or files with commas between: their mean."""
-    taught_share: float = 0.5
+    taught_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the loss is about the teachers' answers, where there are teachers."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Of each of the network's four stages; those that the weights to begin with lack change nothing at first."""
