@@ -69,7 +69,7 @@ def options_of(factory: Callable[..., Any]) -> tuple[Option, ...]:
 def check_options(owner: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Check and convert options for a constructor.
 
-    Values that are text are read as the annotation says: numbers, true and false, `none`, paths, and lists in brackets.
+    Values that are text are read as the annotation says: numbers, true and false, `none`, paths, and lists, in brackets or not.
 
     Args:
         owner: what to call it in messages, such as `plugin 'mtcnn'`.
@@ -121,7 +121,17 @@ def _read(value: Any, annotation: Any) -> Any:
             return json.loads(value)
         except ValueError:
             return value  # perhaps it was meant as text: the annotation decides
-    return value
+    return [part.strip() for part in value.split(",")] if _is_list(annotation) else value
+
+
+def _is_list(annotation: Any) -> bool:
+    """Say whether the annotation wants several values, and would not take text as it is."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _is_list(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return str not in arguments and any(map(_is_list, arguments))
+    return origin in (tuple, list)
 
 
 def _split(rest: str, whole: str) -> Iterator[str]:

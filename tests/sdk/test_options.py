@@ -57,6 +57,25 @@ def test_text_is_read_as_the_annotations_say():
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("2,3", (2, 3)), ("2", (2,)), (" 2 , 3 ", (2, 3)), ("[2,3]", (2, 3)), ("[]", ())],
+    ids=["without brackets", "one", "with spaces", "in brackets", "none"],
+)
+@pytest.mark.parametrize("kind", [tuple[int, ...], tuple[int, ...] | None, Annotated[tuple[int, ...], Field(max_length=2)]])
+def test_a_list_needs_no_brackets(kind, text, wanted):
+    def plugin(*, sizes): ...
+
+    plugin.__annotations__["sizes"] = kind
+    assert check_options("plugin 'p'", plugin, {"sizes": text}) == {"sizes": wanted}
+
+
+def test_text_with_commas_stays_text_where_text_will_do():
+    def plugin(*, names: str | list[str] = ""): ...
+
+    assert check_options("plugin 'p'", plugin, {"names": "a,b"}) == {"names": "a,b"}
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"sise": "4"}, "plugin 'p' has no option 'sise'; did you mean 'size'? (it has: size, device, levels, limit, on, path)"),
@@ -65,8 +84,9 @@ def test_text_is_read_as_the_annotations_say():
         ({"device": "gpu"}, "option 'device' got 'gpu': input should be 'auto' or 'cpu' (it takes auto | cpu; default 'auto')"),
         ({"levels": "[0.5,x]"}, "option 'levels' got '[0.5,x]'"),
         ({"levels": "[0.5,1,2]"}, "option 'levels' got '[0.5,1,2]'"),
+        ({"levels": "0.5,x"}, "option 'levels'[1] got '0.5,x': input should be a valid number"),
     ],
-    ids=["unknown", "too small", "no number", "no choice", "no list", "too many"],
+    ids=["unknown", "too small", "no number", "no choice", "no list", "too many", "no number in a list"],
 )
 def test_a_bad_option_names_plugin_option_got_and_allowed(given, message):
     with pytest.raises(OptionError, match=re.escape(message)):

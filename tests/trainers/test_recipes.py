@@ -129,7 +129,7 @@ def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
 
 def test_a_run_can_begin_with_the_weights_of_another_and_takes_over_their_terms(trained, faces, tmp_path):
     start = f"start={trained / 'model.safetensors'}"
-    settings = (*TINY["framehook"], start, 'datasets=["fairface"]', "batch=8", "peak_rate=1e-9")
+    settings = (*TINY["framehook"], start, "datasets=fairface", "batch=8", "peak_rate=1e-9")
 
     assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
 
@@ -159,7 +159,7 @@ def test_a_run_can_begin_with_the_average_of_others(trained, faces, tmp_path):
 
 
 def test_a_run_can_be_taught_by_another_and_takes_over_its_terms(trained, faces, tmp_path):
-    settings = (*TINY["framehook"], f"teachers={trained / 'model.safetensors'}", 'datasets=["fairface"]', "batch=8")
+    settings = (*TINY["framehook"], f"teachers={trained / 'model.safetensors'}", "datasets=fairface", "batch=8")
 
     assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
 
@@ -204,7 +204,7 @@ def test_weights_of_another_shape_are_no_start(trained, faces, tmp_path, capsys)
         ("framehook", ("epoch=3",), "recipe 'framehook' has no option 'epoch'; did you mean 'epochs'?"),
         ("framehook", ("epochs=many",), "recipe 'framehook': option 'epochs' got 'many'"),
         ("framehook", ("epochs",), "--set got 'epochs', want NAME=VALUE"),
-        ("framehook", ('datasets=["imdb"]',), "no training face is of 'imdb'"),
+        ("framehook", ("datasets=imdb",), "no training face is of 'imdb'"),
     ],
     ids=["recipe", "setting", "value", "form", "data set"],
 )
