@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from framehook import OptionError, UsageError
 from framehook_plugins.agegender.inference import fuse_batch_norms
@@ -55,6 +56,7 @@ def test_the_stages_of_a_resnet_have_the_published_number_of_parameters(make, pu
     ("architecture", "channels", "size", "options"),
     [
         ("resnet", 3, 112, {"blocks": (1, 2, 3, 1), "width": 8}),
+        ("resnet", 3, 97, {"width": 8, "blur": True}),
         ("resnet18", 3, 112, {}),
         ("resnet34", 3, 224, {}),
         ("separable", 3, 180, {}),
@@ -117,6 +119,21 @@ def test_the_tensors_of_resnet18_keep_their_names():
 
     assert {"stem.0.weight", "stem.4.running_var", "stages.1.0.shortcut.0.weight", "stages.3.1.body.4.bias"} <= names
     assert {name.split(".")[0] for name in names} == {"stem", "stages", "age", "gender"}
+
+
+def test_a_blurred_resnet_smooths_what_it_steps_over_and_keeps_its_names():
+    plain, blurred = (build("resnet", outputs=ANY, width=4, blur=blur).eval() for blur in (False, True))
+    blurred.load_state_dict(plain.state_dict())
+    fuse_batch_norms(blurred)
+    features = torch.randn(2, 2, 11, 14)
+
+    binomial = torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])) / 16
+    padded = functional.pad(features, (1, 1, 1, 1), mode="replicate")
+    smooth = functional.conv2d(padded, binomial.expand(2, 1, 3, 3), groups=2)
+    with torch.inference_mode():
+        torch.testing.assert_close(blurred.stem[3:5](features), plain.stem[3:5](smooth), atol=1e-5, rtol=1e-5)
+    kinds = [type(module).__name__ for module in blurred.modules() if isinstance(module, nn.Conv2d) and module.stride == (2, 2)]
+    assert kinds == ["Conv2d"] + 7 * ["_BlurredConv2d"]  # the pixels themselves stay sharp
 
 
 def test_a_network_that_is_not_there_is_told_with_the_nearest():

@@ -33,9 +33,9 @@ def views(size=64):
     return torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_several_teachers_answer_with_their_mean(weights):
+def test_several_teachers_answer_with_their_mean_and_every_second_one_sees_the_mirror_image(weights):
     one, two = weights("one"), weights("two")
-    each = [teachers(path).answer(views()) for path in (one, two)]
+    each = [teachers(one).answer(views()), teachers(two).answer(views().flip(2))]
     ages, females = teachers(one, two).answer(views())
     torch.testing.assert_close(ages, (each[0][0] + each[1][0]) / 2)
     torch.testing.assert_close(females, (each[0][1] + each[1][1]) / 2)

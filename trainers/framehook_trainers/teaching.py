@@ -26,6 +26,9 @@ class _Teacher(NamedTuple):
 class Teachers:
     """Trained networks whose mean answer to a view is what another network should say of it.
 
+    Every second one sees the mirror image: what a face's side alone would decide is not taught, and one that is named twice
+    answers as at inference without a track.
+
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015); that teacher and pupil see the same
     view is from Beyer et al., "Knowledge distillation: A good teacher is patient and consistent" (CVPR 2022).
 
@@ -61,8 +64,9 @@ class Teachers:
             pixels: (n, side, side, 3) uint8, which each teacher sees at its own size.
         """
         ages, females = [], []
-        for teacher in self._teachers:
-            prediction = teacher.network(_resized(teacher.see(pixels), teacher.side))
+        for i, teacher in enumerate(self._teachers):
+            seen = teacher.see(pixels.flip(2) if i % 2 else pixels)
+            prediction = teacher.network(_resized(seen, teacher.side))
             ages.append(prediction.age.float().softmax(dim=1))
             females.append(teacher.decode(prediction).female)
         return torch.stack(ages).mean(dim=0), torch.stack(females).mean(dim=0)

@@ -41,7 +41,8 @@ class Config:
     start: str = ""
     """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
     teachers: str = ""
-    """Weights whose answer to each view is taught beside its label, bundled names or files with commas between: their mean."""
+    """Weights whose answer to each view is taught beside its label, bundled names or files with commas between: their mean,
+    every second one's of the mirror image."""
     taught_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the loss is about the teachers' answers, where there are teachers."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
@@ -50,6 +51,8 @@ class Config:
     """Channels of the network's first stage."""
     dropout: float = 0.2
     """Before the two heads."""
+    blur: bool = False
+    """Whether the network smooths what a convolution steps over, so that a face moved a little is seen alike."""
     input_size: int = 112
     """Pixels of the input's sides."""
     small_epochs: int = 8
@@ -86,7 +89,7 @@ def train(config: Config, run: Run) -> None:
     faces = run.split("train")
     design = Design(
         architecture="resnet",
-        options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout},
+        options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout, "blur": config.blur},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
         starts=_weights(config.start),

@@ -2,7 +2,8 @@
 
 Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1. The stem is two strided
 3 x 3 convolutions for one of 7 x 7 and a pooling, after He et al., "Bag of Tricks for Image Classification" (CVPR 2019): they
-halve the channels at the highest resolution, where normalising takes longer than convolving.
+halve the channels at the highest resolution, where normalising takes longer than convolving. Blurring before each step is from
+Zhang, "Making Convolutional Networks Shift-Invariant Again" (ICML 2019), here on the input of the strided convolution.
 """
 
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Annotated, TypeAlias, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from framehook_plugins.agegender.networks.network import Network
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
@@ -34,6 +36,7 @@ class ResNet(Network):
         blocks: how many each stage has.
         width: channels of the first stage; each of the three stages after it has twice as many as the one before.
         dropout: share of the features that training hides from the two heads.
+        blur: smooth what a convolution steps over, all but the pixels, so that a face moved a little is seen alike.
     """
 
     def __init__(
@@ -43,19 +46,20 @@ class ResNet(Network):
         blocks: tuple[Count, Count, Count, Count] = (2, 2, 2, 2),
         width: Width = 64,
         dropout: Share = 0.0,
+        blur: bool = False,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(width // 2),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+            _convolution(width // 2, width, 3, stride=2, blur=blur),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
         )
         channels = [width, width, 2 * width, 4 * width, 8 * width]
         stages = zip(pairwise(channels), blocks, strict=True)
-        self.stages = nn.Sequential(*(_stage(before, after, blocks=count) for (before, after), count in stages))
+        self.stages = nn.Sequential(*(_stage(before, after, blocks=count, blur=blur) for (before, after), count in stages))
         self.dropout = nn.Dropout(dropout)
         self.age = nn.Linear(channels[-1], outputs.age.size)
         self.gender = nn.Linear(channels[-1], outputs.gender.size)
@@ -84,10 +88,10 @@ class ResNet34(ResNet):
 class _Block(nn.Module):
     """Two 3 x 3 convolutions and a shortcut around them (figure 2 of the paper)."""
 
-    def __init__(self, before: int, after: int, *, stride: int) -> None:
+    def __init__(self, before: int, after: int, *, stride: int, blur: bool) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
+            _convolution(before, after, 3, stride=stride, blur=blur),
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
             nn.Conv2d(after, after, 3, padding=1, bias=False),
@@ -96,12 +100,26 @@ class _Block(nn.Module):
         nn.init.zeros_(cast(Tensor, cast(nn.BatchNorm2d, self.body[-1]).weight))  # each block begins as its shortcut
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+            self.shortcut = nn.Sequential(_convolution(before, after, 1, stride=stride, blur=blur), nn.BatchNorm2d(after))
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.relu(self.body(features) + self.shortcut(features))
 
 
-def _stage(before: int, after: int, *, blocks: int) -> nn.Sequential:
-    first = _Block(before, after, stride=1 if before == after else 2)
-    return nn.Sequential(first, *(_Block(after, after, stride=1) for _ in range(blocks - 1)))
+class _BlurredConv2d(nn.Conv2d):
+    """A convolution of what a binomial filter of 3 x 3 has smoothed; a subclass, so that the weights keep their names."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        # Two averages of 2 x 2 are that filter; at the edges the first leaves out what is not there.
+        padded = functional.avg_pool2d(features, 2, stride=1, padding=1, count_include_pad=False)
+        return super().forward(functional.avg_pool2d(padded, 2, stride=1))
+
+
+def _convolution(before: int, after: int, side: int, *, stride: int, blur: bool) -> nn.Conv2d:
+    kind = _BlurredConv2d if blur and stride > 1 else nn.Conv2d
+    return kind(before, after, side, stride=stride, padding=side // 2, bias=False)
+
+
+def _stage(before: int, after: int, *, blocks: int, blur: bool) -> nn.Sequential:
+    first = _Block(before, after, stride=1 if before == after else 2, blur=blur)
+    return nn.Sequential(first, *(_Block(after, after, stride=1, blur=blur) for _ in range(blocks - 1)))
