@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -38,11 +37,11 @@ class Config:
     """How often an epoch shows each face of UTKFace, whose ages are exact, for once of the others'."""
     balance: float = 0.0
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
-    start: str = ""
-    """Weights to begin with, bundled names or files of this recipe with commas between: their average; empty: fresh ones."""
-    teachers: str = ""
-    """Weights whose answer to each view is taught beside its label, bundled names or files with commas between: their mean,
-    every second one's of the mirror image."""
+    start: tuple[str, ...] = ()
+    """Weights to begin with, bundled names or files of this recipe: their average; none: fresh ones."""
+    teachers: tuple[str, ...] = ()
+    """Weights whose answer to each view is taught beside its label, bundled names or files: their mean, every second one's of
+    the mirror image."""
     taught_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the loss is about the teachers' answers, where there are teachers."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
@@ -92,8 +91,8 @@ def train(config: Config, run: Run) -> None:
         options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout, "blur": config.blur},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
-        starts=_weights(config.start),
-        teachers=_weights(config.teachers),
+        starts=tuple(map(find_weights, config.start)),
+        teachers=tuple(map(find_weights, config.teachers)),
     )
     teachers = Teachers(design.teachers, age=design.outputs.age, device=run.world.device) if design.teachers else None
     normalise = design.normalisation(run.world.device)
@@ -149,11 +148,6 @@ def train(config: Config, run: Run) -> None:
 
     network = run.learn(design.network(), batches, losses, learning=learning, validated_as=design)
     run.finish(network, design, shown=config.datasets)
-
-
-def _weights(names: str) -> tuple[Path, ...]:
-    """Return the files of weights that are named with commas between."""
-    return tuple(find_weights(name) for name in names.split(",") if name)
 
 
 def _losses(prediction: Prediction, ages: Tensor, female: Tensor, config: Config) -> tuple[Tensor, Tensor]:
