@@ -115,7 +115,7 @@ def measure(estimator: Estimator, seen: list[View], *, margin: float, shift: flo
         where = squares(view.box, view.landmarks if by == "landmarks" else None, margin=margin, shift=shift)
         crops.append(cut(view.image, where, estimator.header.input_size))
     pixels = np.concatenate(crops)
-    estimates = estimator.estimate(pixels, mirrored=np.ones(len(pixels), bool))
+    estimates = estimator.estimate(pixels, again=pixels[:, :, ::-1], twice=np.ones(len(pixels), bool))
     female = np.array([view.gender == "female" for view in seen])
     right = np.where(female, estimates.female, 1 - estimates.female)
     people = sorted({view.person for view in seen})

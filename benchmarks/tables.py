@@ -94,7 +94,7 @@ def stages(results: Mapping[str, Any]) -> Rows:
 
 def classifier(results: Mapping[str, Any]) -> Rows:
     """A row for each backend and precision."""
-    head = ("backend, precision", "one face", "16 faces", "256 faces", "256, with mirror images")
+    head = ("backend, precision", "one face", "16 faces", "256 faces", "256, each in two views")
     rows: list[Sequence[object]] = [head]
     for name, rate in results["rates"].items():
         one, *many = rate.values()

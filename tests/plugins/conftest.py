@@ -10,7 +10,7 @@ from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution, Age
 CLASSES = AgeClasses(brackets=((0, 14), (15, 24), (25, 39), (40, 59), (60, 84)))
 
 SMALL = {
-    "resnet": {"options": {"blocks": [1, 2, 2, 1], "width": 4}, "input_size": 32},
+    "resnet": {"options": {"blocks": [1, 2, 2, 1], "width": 4, "blur": True}, "input_size": 32},
     "resnet18": {"options": {"width": 4}, "input_size": 32},
     "resnet34": {"options": {"width": 4, "dropout": 0.2}, "input_size": 40, "crop_margin": 0.1},
     "separable": {

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from framehook import Detections, VideoSource
-from framehook_plugins.agegender.crop import cut, landmarks_of, roll_of, share_inside, squares
+from framehook_plugins.agegender.crop import cut, landmarks_of, moved, roll_of, share_inside, squares
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 
@@ -187,6 +187,15 @@ def test_a_face_with_a_missing_landmark_is_cut_about_its_box():
     box = boxes([60, 50, 140, 140])
 
     np.testing.assert_array_equal(squares(box, face, margin=0, shift=0.1), squares(box, margin=0, shift=0.1))
+
+
+@pytest.mark.parametrize(
+    ("roll", "centre"), [(0, [10, 15]), (np.pi / 2, [5, 10]), (np.pi, [10, 5])], ids=["upright", "a quarter turn", "on its head"]
+)
+def test_a_square_is_moved_down_as_the_face_sees_it(roll, centre):
+    (square,) = moved(whole([0, 0, 20, 20], roll=roll), down=0.25)
+
+    np.testing.assert_allclose(square, [*centre, 20, roll], atol=1e-9)
 
 
 def test_a_turned_square_reaches_further():

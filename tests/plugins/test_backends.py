@@ -16,7 +16,7 @@ from framehook_plugins.agegender.inference import Estimator
 from framehook_plugins.backends import NoGraphError, in_batches, load_runtime, openvino
 from framehook_plugins.backends.onnx_graph import onnx_graph
 
-MIRRORED = np.array([True, False, False, True, False])
+TWICE = np.array([True, False, False, True, False])
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def estimate(small_header, small_network, tmp_path):
         path = tmp_path / "small.safetensors"
         checkpoint.write(path, small_network(header), header)
         estimator = Estimator(path, device=torch.device("cpu"), backend=backend, precision=precision, batch=3)
-        shape = (len(MIRRORED), header.input_size, header.input_size, 3)
+        shape = (len(TWICE), header.input_size, header.input_size, 3)
         crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        return estimator.estimate(crops, mirrored=MIRRORED)
+        return estimator.estimate(crops, again=crops[TWICE][:, :, ::-1], twice=TWICE)
 
     return ask
 

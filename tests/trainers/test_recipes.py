@@ -12,6 +12,7 @@ from framehook_cli.main import run as framehook
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_trainers import recipes
+from framehook_trainers.datasets.faces import read_faces
 from framehook_trainers.design import Design
 
 TINY = {
@@ -168,6 +169,40 @@ def test_a_run_can_be_taught_by_another_and_takes_over_its_terms(trained, faces,
     header = checkpoint.read_header(tmp_path / "run" / "model.safetensors")
     assert "; taught by weights trained on 50 faces of utkface" in header.training_data
     assert "The weights it was taught by: UTKFace: non-commercial research purposes only" in header.licence
+
+
+def test_what_several_weights_say_of_their_data_is_said_once(trained, faces, tmp_path):
+    network, header = checkpoint.read(trained / "model.safetensors")
+    older = header.model_copy(
+        update={
+            "training_data": "9 faces of mine; begun with weights trained on 7 faces of yours; "
+            "taught by weights trained on 7 faces of yours",
+            "licence": "Mine: free. The weights it was begun with: Yours: not. The weights it was taught by: Yours: not"
+            ". The weights carry the terms of all their data.",
+        }
+    )
+    path = tmp_path / "older.safetensors"
+    checkpoint.write(path, network, older)
+    design = Design(
+        architecture="resnet",
+        input_size=32,
+        outputs=header.outputs,
+        starts=(path, path),
+        teachers=(path, trained / "model.safetensors"),
+    )
+
+    made = design.header(read_faces(faces, split="train"), shown=["utkface"], recipe="a test", metrics={})
+
+    assert made.training_data == (
+        "50 faces of utkface, split by image content; begun with the average of weights trained on 9 faces of mine; "
+        "begun with weights trained on 7 faces of yours; taught by weights trained on 7 faces of yours; "
+        f"taught by weights trained on 9 faces of mine, and on {header.training_data}"
+    )
+    assert made.licence == (
+        "UTKFace: non-commercial research purposes only. The weights it was begun with: Mine: free. "
+        "The weights it was begun with: Yours: not. The weights it was taught by: FairFace: CC BY 4.0. "
+        "The weights carry the terms of all their data."
+    )
 
 
 def test_a_deeper_network_begins_as_the_one_that_it_grows_from(trained):

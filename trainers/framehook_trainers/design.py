@@ -24,6 +24,8 @@ from framehook_trainers.metrics import Answers
 
 _LICENCES = {utkface.NAME: utkface.LICENCE, fairface.NAME: fairface.LICENCE}
 _CARRIED = ". The weights carry the terms of all their data."
+_BEGUN, _TAUGHT = "begun with", "taught by"
+_WEIGHTS = "The weights it was {}: "
 _AT_ONCE = 256
 
 
@@ -116,13 +118,7 @@ class Design:
         ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
         data = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown) + ", split by image content"
         licences = [_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown]
-        sources = "weights" if len(self.starts) == 1 else "the average of weights"
-        for how, what, files in (("begun with", sources, self.starts), ("taught by", "weights", self.teachers)):
-            if files:  # what others were taught is in these weights, too, and so are the terms
-                headers = [checkpoint.read_header(file) for file in files]
-                data += f"; {how} {what} trained on {'; and on '.join(dict.fromkeys(header.training_data for header in headers))}"
-                terms = dict.fromkeys(header.licence.removesuffix(_CARRIED) for header in headers)
-                licences += [f"The weights it was {how}: {licence}" for licence in terms]
+        data, licence = self._with_sources(data, licences)
         return checkpoint.Header(
             architecture=self.architecture,
             options=dict(self.options),
@@ -136,11 +132,30 @@ class Design:
             outputs=self.outputs,
             age_range=(int(ages.min()), int(ages.max())),
             training_data=data,
-            licence=". ".join(licences) + _CARRIED,
+            licence=licence,
             recipe=recipe,
             metrics=metrics,
             date=datetime.now(UTC).date().isoformat(),
         )
+
+    def _with_sources(self, data: str, licences: list[str]) -> tuple[str, str]:
+        """Return the data and the terms with those of the weights to begin with and of the teachers, each said once.
+
+        What others were taught is in these weights, too, and so are the terms.
+        """
+        told, terms = {data: None}, {licence: licence for licence in licences}
+        average = "weights" if len(self.starts) == 1 else "the average of weights"
+        for how, what, files in ((_BEGUN, average, self.starts), (_TAUGHT, "weights", self.teachers)):
+            if not files:
+                continue
+            headers = [checkpoint.read_header(file) for file in files]
+            sources = [header.training_data.split("; ") for header in headers]
+            told[f"{how} {what} trained on {', and on '.join(dict.fromkeys(own for own, *_ in sources))}"] = None
+            told |= {older: None for _, *before in sources for older in before}
+            for term in (term for header in headers for term in header.licence.removesuffix(_CARRIED).split(". ")):
+                bare = term.removeprefix(_WEIGHTS.format(_BEGUN)).removeprefix(_WEIGHTS.format(_TAUGHT))
+                terms.setdefault(bare, _WEIGHTS.format(how) + bare)
+        return "; ".join(told), ". ".join(terms.values()) + _CARRIED
 
 
 def _resized(crop: Image, size: int) -> Image:

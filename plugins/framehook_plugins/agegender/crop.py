@@ -67,8 +67,14 @@ def squares(boxes: NDArray[np.float32], landmarks: NDArray[np.floating] | None =
         there = np.isfinite(radius)
         centre = np.where(there[:, None], middle + above, centre)
         longer = np.where(there, _BOX_SIDE * radius, longer)
-    below = shift * longer[:, None] * np.stack([-np.sin(angle), np.cos(angle)], axis=1)
-    return np.column_stack([centre + below, np.maximum(longer * (1 + margin), 1), angle])
+    centre += shift * longer[:, None] * _down(angle)
+    return np.column_stack([centre, np.maximum(longer * (1 + margin), 1), angle])
+
+
+def moved(squares: Squares, *, down: float) -> Squares:
+    """Return the squares moved down as the faces see it, by this share of their sides."""
+    centre, side, angle = squares[:, 0:2], squares[:, 2:3], squares[:, 3]
+    return np.column_stack([centre + down * side * _down(angle), squares[:, 2:4]])
 
 
 def cut(image: Image, squares: Squares, size: int, *, border: Border = "edge") -> NDArray[np.uint8]:
@@ -98,6 +104,11 @@ def share_inside(squares: Squares, *, width: int, height: int) -> NDArray[np.flo
     grid_y = y + side * (across * np.sin(angle) + down * np.cos(angle))
     inside = (grid_x >= 0) & (grid_x < width) & (grid_y >= 0) & (grid_y < height)
     return np.asarray(inside.mean(axis=(1, 2)))
+
+
+def _down(angle: Angles) -> NDArray[np.float64]:
+    """Return the direction from the eyes to the mouth of faces turned by so much, (n, 2) x, y of length 1."""
+    return np.stack([-np.sin(angle), np.cos(angle)], axis=1)
 
 
 def _cut_square(image: Image, square: NDArray[np.float64], size: int, border: Border) -> Image:

@@ -42,7 +42,7 @@ class Estimator:
         device: where the network runs.
         backend: what it runs on; `auto` is torch where no graph can be made of the network, too.
         precision: `auto` is bfloat16 where the device computes in it, else float32; ONNX Runtime has only float32.
-        batch: crops that go through the network at once.
+        batch: views that go through the network at once.
 
     Raises:
         ModelError: the file is damaged, or lacks a field or a tensor; or the backend asked for cannot run the network.
@@ -76,34 +76,25 @@ class Estimator:
                 raise
             self._predict = _OnTorch(network, normalise, device=device, half=half)
 
-    def estimate(self, crops: NDArray[np.uint8], *, mirrored: NDArray[np.bool_]) -> Estimates:
-        """Return the estimates for some crops.
+    @torch.inference_mode()
+    def estimate(self, crops: NDArray[np.uint8], *, again: NDArray[np.uint8], twice: NDArray[np.bool_]) -> Estimates:
+        """Return the estimates for some faces.
 
         Args:
             crops: (n, input_size, input_size, 3) RGB, n at least 1.
-            mirrored: (n,) which of them are averaged with their mirror image.
+            again: (k, input_size, input_size, 3) other views of some of them, which count as much as the first ones.
+            twice: (n,) of which faces, k of them, in this order.
         """
-        starts = range(0, len(crops), self._batch)
-        parts = [self._estimate_batch(crops[i : i + self._batch], mirrored[i : i + self._batch]) for i in starts]
-        return Estimates(
-            age=np.concatenate([part.age for part in parts]),
-            age_std=np.concatenate([part.age_std for part in parts]),
-            female=np.concatenate([part.female for part in parts]),
-        )
-
-    @torch.inference_mode()
-    def _estimate_batch(self, crops: NDArray[np.uint8], mirrored: NDArray[np.bool_]) -> Estimates:
-        n, rows = len(crops), torch.from_numpy(np.flatnonzero(mirrored)).to(self._device)
-        pixels = torch.from_numpy(crops).to(self._device)
-        if not len(rows):
-            decoded = self._decode(self._predict(pixels))
-        else:
-            views = self._decode(self._predict(torch.cat([pixels, pixels[rows].flip(2)])))
-            decoded = Decoded(*(each[:n] for each in views))
-            both = both_views(Decoded(*(torch.cat([each[rows], each[n:]]) for each in views)))
-            for each, mean in zip(decoded, both, strict=True):
-                each[rows] = mean
-        age, age_std, female = (each.cpu().numpy() for each in decoded)
+        n, views = len(crops), np.concatenate([crops, again])
+        batches = (views[start : start + self._batch] for start in range(0, len(views), self._batch))
+        decoded = [self._decode(self._predict(torch.from_numpy(batch).to(self._device))) for batch in batches]
+        columns = [torch.cat(column) for column in zip(*decoded, strict=True)]
+        if len(again):
+            rows = torch.from_numpy(np.flatnonzero(twice)).to(self._device)
+            both = both_views(Decoded(*(torch.cat([column[rows], column[n:]]) for column in columns)))
+            for column, mean in zip(columns, both, strict=True):
+                column[rows] = mean
+        age, age_std, female = (column[:n].cpu().numpy() for column in columns)
         return Estimates(age=age, age_std=age_std, female=female)
 
 

@@ -6,13 +6,13 @@ halve the channels at the highest resolution, where normalising takes longer tha
 Zhang, "Making Convolutional Networks Shift-Invariant Again" (ICML 2019), here on the input of the strided convolution.
 """
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import Annotated, TypeAlias, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from framehook_plugins.agegender.networks.network import Network
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
@@ -49,14 +49,16 @@ class ResNet(Network):
         blur: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(width // 2),
-            nn.ReLU(inplace=True),
-            _convolution(width // 2, width, 3, stride=2, blur=blur),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+        layers = (
+            ("0", nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)),
+            ("1", nn.BatchNorm2d(width // 2)),
+            ("2", nn.ReLU(inplace=True)),
+            ("smooth", _smoothing(blur)),
+            ("3", nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False)),
+            ("4", nn.BatchNorm2d(width)),
+            ("5", nn.ReLU(inplace=True)),
         )
+        self.stem = nn.Sequential(OrderedDict(layers))  # weights have the same names with and without the smoothing
         channels = [width, width, 2 * width, 4 * width, 8 * width]
         stages = zip(pairwise(channels), blocks, strict=True)
         self.stages = nn.Sequential(*(_stage(before, after, blocks=count, blur=blur) for (before, after), count in stages))
@@ -90,8 +92,9 @@ class _Block(nn.Module):
 
     def __init__(self, before: int, after: int, *, stride: int, blur: bool) -> None:
         super().__init__()
+        self.smooth = _smoothing(blur and stride > 1)
         self.body = nn.Sequential(
-            _convolution(before, after, 3, stride=stride, blur=blur),
+            nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(after),
             nn.ReLU(inplace=True),
             nn.Conv2d(after, after, 3, padding=1, bias=False),
@@ -100,24 +103,18 @@ class _Block(nn.Module):
         nn.init.zeros_(cast(Tensor, cast(nn.BatchNorm2d, self.body[-1]).weight))  # each block begins as its shortcut
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
-            self.shortcut = nn.Sequential(_convolution(before, after, 1, stride=stride, blur=blur), nn.BatchNorm2d(after))
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.relu(self.body(features) + self.shortcut(features))
+        smooth = self.smooth(features)
+        return torch.relu(self.body(smooth) + self.shortcut(smooth))
 
 
-class _BlurredConv2d(nn.Conv2d):
-    """A convolution of what a binomial filter of 3 x 3 has smoothed; a subclass, so that the weights keep their names."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        # Two averages of 2 x 2 are that filter; at the edges the first leaves out what is not there.
-        padded = functional.avg_pool2d(features, 2, stride=1, padding=1, count_include_pad=False)
-        return super().forward(functional.avg_pool2d(padded, 2, stride=1))
-
-
-def _convolution(before: int, after: int, side: int, *, stride: int, blur: bool) -> nn.Conv2d:
-    kind = _BlurredConv2d if blur and stride > 1 else nn.Conv2d
-    return kind(before, after, side, stride=stride, padding=side // 2, bias=False)
+def _smoothing(wanted: bool) -> nn.Module:
+    """Return a binomial filter of 3 x 3: two averages of 2 x 2, at the edges of what is there."""
+    if not wanted:
+        return nn.Identity()
+    return nn.Sequential(nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False), nn.AvgPool2d(2, stride=1))
 
 
 def _stage(before: int, after: int, *, blocks: int, blur: bool) -> nn.Sequential:
