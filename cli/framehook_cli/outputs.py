@@ -63,7 +63,7 @@ class Meter:
         total = self._seconds(stream)
         of = f" of {total + self._start:.1f}" if total is not None else ""
         frames = self._frames[stream.name]
-        click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {frames} frames, {rate:.1f} frames/s", err=True)
+        click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {counted(frames, 'frame')}, {rate:.1f} frames/s", err=True)
 
     def _seconds(self, stream: StreamInfo) -> float | None:
         """Return how much of the stream's time is analysed, where that is known."""
