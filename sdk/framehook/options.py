@@ -121,7 +121,9 @@ def _read(value: Any, annotation: Any) -> Any:
             return json.loads(value)
         except ValueError:
             return value  # perhaps it was meant as text: the annotation decides
-    return [part.strip() for part in value.split(",")] if _is_list(annotation) else value
+    if _is_list(annotation):
+        return [part.strip() for part in value.split(",")] if value.strip() else []
+    return value
 
 
 def _is_list(annotation: Any) -> bool:

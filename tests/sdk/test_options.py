@@ -58,8 +58,8 @@ def test_text_is_read_as_the_annotations_say():
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("2,3", (2, 3)), ("2", (2,)), (" 2 , 3 ", (2, 3)), ("[2,3]", (2, 3)), ("[]", ())],
-    ids=["without brackets", "one", "with spaces", "in brackets", "none"],
+    [("2,3", (2, 3)), ("2", (2,)), (" 2 , 3 ", (2, 3)), ("[2,3]", (2, 3)), ("[]", ()), ("", ())],
+    ids=["without brackets", "one", "with spaces", "in brackets", "none in brackets", "none"],
 )
 @pytest.mark.parametrize("kind", [tuple[int, ...], tuple[int, ...] | None, Annotated[tuple[int, ...], Field(max_length=2)]])
 def test_a_list_needs_no_brackets(kind, text, wanted):
