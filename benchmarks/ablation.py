@@ -21,7 +21,7 @@ from framehook_plugins.agegender import checkpoint
 HERE = Path(__file__).resolve().parent
 BASE = {"epochs": 3, "small_epochs": 0, "calm_epochs": 1, "input_size": 64, "width": 32, "utkface_repeats": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as shipped, but short and small": {},
+    "the defaults, but short and small": {},
     "the same, another seed": {"seed": 1},
     "each age a single year instead of a Gaussian": {"age_sigma": 0.1},
     "UTKFace alone, as many steps": {"datasets": ["utkface"], "epochs": 9, "calm_epochs": 3},

@@ -39,7 +39,7 @@ def test_the_demo_follows_one_old_face_and_writes_a_picture_to_look_at(demo_fold
     assert 40 <= int(track["frames"]) <= 100
 
 
-@pytest.mark.xfail(reason="the bundled weights take this woman for a man, as the README and their model card say", strict=True)
+@pytest.mark.xfail(reason="the bundled weights take this woman for a man, as the README says", strict=True)
 def test_the_demo_sees_a_woman(demo_folder):
     assert only_track(demo_folder)["gender"] == "female"
 

@@ -148,7 +148,8 @@ def test_landmarks_of_another_layout_are_not_read(layout):
     assert landmarks_of(detections) is None
 
 
-def test_a_tilted_face_is_cut_as_the_upright_one():
+@pytest.mark.parametrize("down", [0, 0.04, -0.04], ids=["in its place", "lower", "higher"])
+def test_a_tilted_face_is_cut_as_the_upright_one(down):
     pattern = cv2.resize(np.random.default_rng(2).integers(0, 256, (12, 12, 3), np.uint8), (200, 200))
     angle = np.radians(30)
     turn = cv2.getRotationMatrix2D((99.5, 99.5), -30, 1)  # OpenCV counts angles the other way round
@@ -156,8 +157,10 @@ def test_a_tilted_face_is_cut_as_the_upright_one():
     face = UPRIGHT + 100  # a pixel's own centre lies half a pixel beyond its index
     box = boxes([70, 70, 130, 130])
 
-    upright = cut(pattern, squares(box, face[None], margin=-0.2, shift=0.12), 48)
-    straightened = cut(tilted, squares(box, turned(UPRIGHT, angle)[None] + 100, margin=-0.2, shift=0.12), 48)
+    upright, straightened = (
+        cut(image, moved(squares(box, landmarks, margin=-0.2, shift=0.12), down=down), 48)
+        for image, landmarks in ((pattern, face[None]), (tilted, turned(UPRIGHT, angle)[None] + 100))
+    )
 
     assert np.abs(upright.astype(int) - straightened).mean() < 2
 
