@@ -12,7 +12,7 @@ from torch.nn import functional
 from framehook import DeviceError, ModelError
 from framehook_plugins import backends
 from framehook_plugins.mtcnn import networks as mtcnn_networks
-from framehook_plugins.mtcnn.area import AreaPool
+from framehook_plugins.mtcnn.area import AreaPatches, AreaPool
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 from framehook_plugins.mtcnn.feeding import load_networks
 from framehook_plugins.mtcnn.pytorch import SliceMaxPool
@@ -86,6 +86,21 @@ def test_averages_are_those_of_adaptive_pooling(picture, size):
     crop = AreaPool(np.pad(picture, ((3, 2), (5, 1), (0, 0)))).crops(np.array([[5, 3, 88, 64]]), 24)[0, ..., :3]
     expected = functional.adaptive_avg_pool2d(exact, (24, 24))[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(crop, expected, rtol=2e-7)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[7, 11, 187, 181]],
+        [[0, 0, 90, 100], [250, 130, 320, 240], [319, 239, 320, 240]],
+        [[50, 50, 120, 120], [55, 45, 130, 125]],
+    ],
+    ids=["one", "apart", "over each other"],
+)
+def test_a_few_boxes_give_what_they_give_where_the_whole_picture_is_looked_at(boxes):
+    picture = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
+    expected = AreaPool(picture).crops(np.array(boxes), 24)
+    np.testing.assert_array_equal(AreaPatches(picture).crops(np.array(boxes), 24)[..., :3], expected[..., :3])
 
 
 def test_a_backend_that_is_not_installed_is_told_before_any_frame(monkeypatch):

@@ -54,7 +54,7 @@ class OpenVinoRuntime:
     def __call__(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the network's outputs for one batch."""
         request = self._for_one.get(pixels.shape) or self._chosen(pixels.shape)
-        results = request.infer([np.ascontiguousarray(pixels)], share_inputs=True, share_outputs=True)
+        results = request.infer(np.ascontiguousarray(pixels), share_inputs=True, share_outputs=True)
         return [output.copy() for output in results.values()]
 
     def _chosen(self, shape: Shape) -> Any:

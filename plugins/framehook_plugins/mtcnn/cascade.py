@@ -5,14 +5,14 @@ paper's. Boxes between the stages are (n, 5): x1, y1, x2, y2, score.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 
 from framehook import Image, geometry
-from framehook_plugins.mtcnn.area import AreaPool
+from framehook_plugins.mtcnn.area import AreaPatches, AreaPool
 from framehook_plugins.mtcnn.feeding import Floats, Networks, Pixels
 
 # Faces that were there a moment ago are looked for about where they should be. These places find more of them than more places
@@ -27,12 +27,14 @@ _AT_SIGHT = 0.95  # O-Net's score
 _FIRST_OVERLAP = 0.5  # of R-Net's boxes
 _KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
-_REACH = 1.0  # in the box's sides: no farther around a known face do the crops reach
 
 _REJECTED_OVERLAP = 0.7
 _CELL = 12  # P-Net sees 12 x 12 pixels ...
 _STRIDE = 2  # ... at every second position
 _PIXELS_AT_ONCE = 3_000_000  # of P-Net's input: bounds memory when a batch holds large frames
+
+Pools: TypeAlias = Mapping[int, AreaPool | AreaPatches]
+"""What crops of each picture are cut from."""
 
 
 class Faces(NamedTuple):
@@ -77,15 +79,12 @@ class Cascade:
             images: (h, w, 3) uint8 RGB.
             near: (n, 4) for each picture: where faces are expected. A picture without any is not looked at.
         """
-        parts = [_part_with(image, boxes) for image, boxes in zip(images, near, strict=True)]
-        corners = [corner for _, corner in parts]
-        pools = {i: AreaPool(part) for i, (part, _) in enumerate(parts) if part.size}
-        sizes = [(part.shape[0], part.shape[1]) for part, _ in parts]
+        pools = {i: AreaPatches(image) for i, image in enumerate(images)}
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
         usual = self._thresholds[1:]
         lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
-        expected = [boxes - corner for boxes, corner in zip(near, corners, strict=True)]
-        found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in expected], least=_AT_SIGHT)
-        lost = [_not_among(boxes, faces) for boxes, faces in zip(expected, found, strict=True)]
+        found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in near], least=_AT_SIGHT)
+        lost = [_not_among(boxes, faces) for boxes, faces in zip(near, found, strict=True)]
         about = [_proposals_about(boxes) for boxes in lost]
         candidates = self._reject(pools, sizes, about, least=lower[0], overlap=_REJECTED_OVERLAP)
         best = [_suppress(boxes[boxes[:, 4] > usual[0]], _FIRST_OVERLAP) for boxes in candidates]
@@ -93,10 +92,7 @@ class Cascade:
             unseen = [_not_among(boxes, faces) for boxes, faces in zip(views, found, strict=True)]
             more = self._refine(pools, sizes, unseen, least=least)
             found = [_together(some, others) for some, others in zip(found, more, strict=True)]
-        return [
-            Faces(boxes=faces.boxes + corner, scores=faces.scores, landmarks=faces.landmarks + corner[:2])
-            for faces, corner in zip(found, corners, strict=True)
-        ]
+        return found
 
     def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]]) -> list[Floats]:
         """P-Net over the picture pyramid, pictures of one size together."""
@@ -141,7 +137,7 @@ class Cascade:
 
     def _reject(
         self,
-        pools: dict[int, AreaPool],
+        pools: Pools,
         sizes: Sequence[tuple[int, int]],
         proposals: list[Floats],
         *,
@@ -162,9 +158,7 @@ class Cascade:
             kept.append(_square(_shift(candidates[:, :5], candidates[:, 5:9], extent=1)))
         return kept
 
-    def _refine(
-        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], boxes: list[Floats], *, least: float
-    ) -> list[Faces]:
+    def _refine(self, pools: Pools, sizes: Sequence[tuple[int, int]], boxes: list[Floats], *, least: float) -> list[Faces]:
         """O-Net on a 48 x 48 crop of each box that is left; what scores no more than `least` goes."""
         boxes, crops = self._cut(pools, sizes, boxes, 48)
         if not len(crops):
@@ -187,9 +181,7 @@ class Cascade:
             found.append(Faces(boxes=box[keep, :4], scores=box[keep, 4], landmarks=landmarks[keep]))
         return found
 
-    def _cut(
-        self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]], boxes: list[Floats], side: int
-    ) -> tuple[list[Floats], Pixels]:
+    def _cut(self, pools: Pools, sizes: Sequence[tuple[int, int]], boxes: list[Floats], side: int) -> tuple[list[Floats], Pixels]:
         """Cut all boxes, and leave out those with no pixel in their picture."""
         kept, crops = [], [np.empty((0, side, side, 4), np.float32)]
         for i, box in enumerate(boxes):
@@ -203,17 +195,6 @@ class Cascade:
             if there.any():
                 crops.append(pools[i].crops(inside[there], side))
         return kept, np.concatenate(crops)
-
-
-def _part_with(image: Image, boxes: Floats) -> tuple[Image, Floats]:
-    """Return the part of a picture that holds known faces wherever they may have gone, and its corner, (4,) x, y, x, y."""
-    if not len(boxes):
-        return image[:0, :0], np.zeros(4, np.float32)
-    sides = boxes[:, 2:4] - boxes[:, 0:2]
-    width_height = np.array(image.shape[1::-1])
-    low = np.floor((boxes[:, 0:2] - _REACH * sides).min(axis=0)).clip(0, width_height).astype(int)
-    high = np.ceil((boxes[:, 2:4] + _REACH * sides).max(axis=0)).clip(low, width_height).astype(int)
-    return image[low[1] : high[1], low[0] : high[0]], np.tile(low, 2).astype(np.float32)
 
 
 def _proposals_about(boxes: Floats) -> Floats:
