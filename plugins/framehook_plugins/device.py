@@ -29,3 +29,13 @@ def resolve_device(wanted: Device) -> "torch.device":
             f"device 'cuda' is not there: torch {torch.__version__} sees no CUDA device; use device 'cpu' or 'auto'"
         )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def computes_in_bfloat16(device: "torch.device") -> bool:
+    """Say whether the device multiplies bfloat16 natively; elsewhere it is emulated, and slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.4 cannot tell yet
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

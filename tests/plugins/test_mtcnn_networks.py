@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from framehook import DeviceError, ModelError
 from framehook_plugins import backends
+from framehook_plugins.device import computes_in_bfloat16
 from framehook_plugins.mtcnn import networks as mtcnn_networks
 from framehook_plugins.mtcnn.area import AreaPatches, AreaPool
 from framehook_plugins.mtcnn.detector import MtcnnDetector
@@ -67,15 +68,30 @@ def test_crops_are_judged_as_by_the_reference(networks, picture, n):
     boxes = np.array([[0, 0, 83, 61], [10, 5, 34, 29], [3, 40, 9, 44], [82, 60, 83, 61]])[np.arange(n) % 4]
     crops = AreaPool(picture).crops(boxes, 24)
     expected_offsets, expected_probabilities = answers(RNet, crops)
-    offsets, scores = networks.reject(crops)
+    offsets, scores = networks.reject(crops, known=False)
     np.testing.assert_allclose(offsets, expected_offsets, **CLOSE)
     np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
     crops = AreaPool(picture).crops(boxes, 48)
     expected_offsets, expected_landmarks, expected_probabilities = answers(ONet, crops)
-    offsets, landmarks, scores = networks.refine(crops)
+    offsets, landmarks, scores = networks.refine(crops, known=False)
     np.testing.assert_allclose(offsets, expected_offsets, **CLOSE)
     np.testing.assert_allclose(landmarks, expected_landmarks, **CLOSE)
     np.testing.assert_allclose(scores, expected_probabilities[:, 1], **CLOSE)
+
+
+def test_known_faces_are_judged_almost_alike(networks, picture):
+    boxes = np.array([[0, 0, 83, 61], [10, 5, 34, 29], [3, 40, 9, 44]])
+    for judge, side in ((networks.reject, 24), (networks.refine, 48)):
+        crops = AreaPool(picture).crops(boxes, side)
+        for rough, exact in zip(judge(crops, known=True), judge(crops, known=False), strict=True):
+            np.testing.assert_allclose(rough, exact, atol=0.02)
+
+
+@pytest.mark.skipif(not computes_in_bfloat16(torch.device("cpu")), reason="this processor does not compute in bfloat16")
+def test_known_faces_take_the_quicker_networks_where_there_are_some():
+    crops = np.random.default_rng(0).uniform(0, 255, (3, 48, 48, 4)).astype(np.float32)
+    networks = load_networks("openvino", "cpu")
+    assert not np.array_equal(networks.refine(crops, known=True)[0], networks.refine(crops, known=False)[0])
 
 
 @pytest.mark.parametrize("size", [(61, 83), (30, 41), (7, 100), (1, 1), (100, 90)], ids=str)

@@ -15,6 +15,7 @@ from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import Decoded, Decoder, Prediction
 from framehook_plugins.agegender.pixels import Normalisation
 from framehook_plugins.backends import Backend, NoGraphError, Precision, choose_backend, in_batches, load_runtime
+from framehook_plugins.device import computes_in_bfloat16
 
 _Predict: TypeAlias = Callable[[Tensor], Prediction]
 
@@ -153,11 +154,3 @@ def fuse_batch_norms(network: nn.Module) -> None:
             convolution, norm = sequence[i], sequence[i + 1]
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 sequence[i], sequence[i + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-
-
-def computes_in_bfloat16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 natively; elsewhere it is emulated, and slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.4 cannot tell yet
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

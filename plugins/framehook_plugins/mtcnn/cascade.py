@@ -67,7 +67,7 @@ class Cascade:
         pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         proposals = self._propose(pools, sizes)
-        rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1], overlap=_REJECTED_OVERLAP)
+        rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1])
         return self._refine(pools, sizes, rejected, least=self._thresholds[2])
 
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
@@ -83,14 +83,14 @@ class Cascade:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         usual = self._thresholds[1:]
         lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
-        found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in near], least=_AT_SIGHT)
+        found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in near], least=_AT_SIGHT, known=True)
         lost = [_not_among(boxes, faces) for boxes, faces in zip(near, found, strict=True)]
         about = [_proposals_about(boxes) for boxes in lost]
-        candidates = self._reject(pools, sizes, about, least=lower[0], overlap=_REJECTED_OVERLAP)
+        candidates = self._reject(pools, sizes, about, least=lower[0], known=True)
         best = [_suppress(boxes[boxes[:, 4] > usual[0]], _FIRST_OVERLAP) for boxes in candidates]
         for least, views in ((usual[1], best), (lower[1], candidates)):
             unseen = [_not_among(boxes, faces) for boxes, faces in zip(views, found, strict=True)]
-            more = self._refine(pools, sizes, unseen, least=least)
+            more = self._refine(pools, sizes, unseen, least=least, known=True)
             found = [_together(some, others) for some, others in zip(found, more, strict=True)]
         return found
 
@@ -142,28 +142,30 @@ class Cascade:
         proposals: list[Floats],
         *,
         least: float,
-        overlap: float,
+        known: bool = False,
     ) -> list[Floats]:
-        """R-Net on a 24 x 24 crop of each proposal; what scores no more than `least`, or overlaps a better one by more, goes."""
+        """R-Net on a 24 x 24 crop of each proposal; what scores no more than `least`, or overlaps a better one too much, goes."""
         boxes = [_square(_shift(p[:, :5], p[:, 5:9], extent=0)) for p in proposals]
         boxes, crops = self._cut(pools, sizes, boxes, 24)
         if not len(crops):
             return boxes
-        offsets, scores = self._networks.reject(crops)
+        offsets, scores = self._networks.reject(crops, known=known)
         kept = []
         for box, rows in _by_picture(boxes):
             good = scores[rows] > least
             candidates = np.concatenate([box[good, :4], scores[rows][good, None], offsets[rows][good]], axis=1)
-            candidates = _suppress(candidates, overlap)
+            candidates = _suppress(candidates, _REJECTED_OVERLAP)
             kept.append(_square(_shift(candidates[:, :5], candidates[:, 5:9], extent=1)))
         return kept
 
-    def _refine(self, pools: Pools, sizes: Sequence[tuple[int, int]], boxes: list[Floats], *, least: float) -> list[Faces]:
+    def _refine(
+        self, pools: Pools, sizes: Sequence[tuple[int, int]], boxes: list[Floats], *, least: float, known: bool = False
+    ) -> list[Faces]:
         """O-Net on a 48 x 48 crop of each box that is left; what scores no more than `least` goes."""
         boxes, crops = self._cut(pools, sizes, boxes, 48)
         if not len(crops):
             return [_no_faces() for _ in boxes]
-        offsets, points, scores = self._networks.refine(crops)
+        offsets, points, scores = self._networks.refine(crops, known=known)
         found = []
         for box, rows in _by_picture(boxes):
             good = scores[rows] > least
