@@ -62,8 +62,8 @@ class Networks:
         ends = [*range(step, rows - step // 2, step), rows]
         strips = [pixels[:, 2 * start : height if end == rows else 2 * end + 10] for start, end in pairwise([0, *ends])]
         found = np.concatenate([self._proposal(strip)[0] for strip in strips], axis=1)  # (n, rows, columns, 5)
-        scores: Floats = 0.5 + 0.5 * np.tanh(0.5 * found[..., 4])  # the sigmoid, without its overflows
-        return found[..., :4], scores
+        half = np.float32(0.5)
+        return found[..., :4], half + half * np.tanh(half * found[..., 4])  # the sigmoid, without its overflows
 
     def reject(self, crops: Pixels, *, known: bool) -> tuple[Floats, Floats]:
         """Return R-Net's offsets (n, 4) and scores (n,) for at least one crop, (n, 24, 24, 4), of known faces or new ones."""
