@@ -2,8 +2,8 @@
 
 Each variant is trained alike but for the settings named, then measured on the test split. The runs are short and the network is
 small: they say what an idea does early on, not in the end. The base with another seed shows how much is chance. What lies in
-the folder of the runs is not trained again.
-Writes results/ablation.json beside this file.
+the folder of the runs is not trained again. Writes results/ablation.json beside this file; with `--added` only variants that it
+lacks are trained, and its rows stay.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from processes import alone
 from framehook_cli.main import run
 from framehook_plugins.agegender import checkpoint
 
-HERE = Path(__file__).resolve().parent
+RESULTS = Path(__file__).resolve().parent / "results" / "ablation.json"
 BASE = {"epochs": 3, "small_epochs": 0, "calm_epochs": 1, "input_size": 64, "width": 32, "utkface_repeats": 1.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "the defaults, but short and small": {},
@@ -27,6 +27,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "UTKFace alone, as many steps": {"datasets": ["utkface"], "epochs": 9, "calm_epochs": 3},
     "no averaged weights": {"average": 0.0},
     "half of the loss by a teacher, agegender-research": {"teachers": "agegender-research"},
+    "faces blended with one another (mixup, 0.2)": {"mixup_alpha": 0.2},
+    "no view spoiled or covered": {"spoil_share": 0.0, "erase_share": 0.0},
+    "nine age classes equally often": {"balance": 1.0},
+    "no loss of the mean age": {"age_mean_weight": 0.0},
 }
 
 
@@ -55,15 +59,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=Path, default=Path("runs/faces"), help="what `framehook prepare` wrote")
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where the runs go")
+    parser.add_argument("--added", action="store_true", help="train only what results/ablation.json lacks")
     options = parser.parse_args()
-    rows = {}
+    rows = json.loads(RESULTS.read_text())["variants"] if options.added else {}
     for i, (name, settings) in enumerate(VARIANTS.items()):
+        if name in rows:
+            continue
         out = options.runs / str(i)
         train(settings, faces=options.faces, out=out)
         rows[name] = {"settings": settings, **measured(out)}
         print(name, rows[name], flush=True)
     results = {"machine": machine.facts(), "base": BASE, "variants": rows}
-    (HERE / "results" / "ablation.json").write_text(json.dumps(results, indent=2) + "\n")
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

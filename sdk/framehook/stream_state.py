@@ -21,11 +21,8 @@ _FORGET_FRAMES = 20_000
 _GLANCE_SIDE = 16  # pixels across and down that two pictures are compared by
 _CUT = 30.0  # mean difference of these, of 255 and without their means: on real clips moving cameras stay below 13, a cut has 70
 # Between detections where a refiner follows: every 5th frame at 30 frames/s where something is new. One that finds nothing new
-# has the next one wait longer. benchmarks/refine.py measures what it costs in recall: with at most 0.4 s it was under 97 %.
+# has the next one wait longer. benchmarks/refine.py measures what it costs in recall: with at most 0.32 s it was under 97 %.
 _DETECT_SECONDS, _AT_MOST_SECONDS, _LONGER = 0.15, 0.29, 1.5
-# Where one of several faces is lost so soon after a detection it was hardly there: to detect again at once took a quarter of all
-# detections of a busy scene. Without that, recall by default stays, and is half a point less at every 5th frame (97.1 %).
-_JUST_SECONDS = 0.1
 _SAME = 0.3  # intersection over union with something in the frame before
 
 
@@ -130,13 +127,14 @@ class StreamState:
         if self._detected is None or number > self._detected[0]:
             self._detected = number, seconds
 
-    def has_just_detected(self, seconds: float) -> bool:
-        """Say whether the last detection was a moment ago: another one would find little else.
+    def detects_early(self, seconds: float) -> bool:
+        """Have the next detection come as soon as where something is new, and say whether that is now.
 
         Args:
             seconds: the time of the frame in question.
         """
-        return self._detected is not None and 0 <= seconds - self._detected[1] < _JUST_SECONDS
+        self._detect_seconds = _DETECT_SECONDS
+        return self._detected is None or not 0 <= seconds - self._detected[1] < _DETECT_SECONDS
 
     def take_in_found(self, found: Detections) -> None:
         """Plan the next detection by what one has just found: where nothing is new it may wait longer."""

@@ -237,15 +237,30 @@ def test_a_lost_face_is_looked_for_at_once_and_the_next_detection_comes_later():
     assert [len(result.detections) for result in results] == [1] * 8
 
 
-def test_one_of_several_faces_that_is_lost_just_after_a_detection_waits_for_the_next():
-    class LosingOne(Following):
-        def refine(self, frames, near):
-            return [known[:1] if frame.index == 2 else known for frame, known in zip(frames, near, strict=True)]
+class LosingOne(Following):
+    """Sees two faces, and in one frame finds only the first again."""
 
-    detector = LosingOne(boxes=[[5, 5, 20, 20], [30, 5, 45, 20]])
-    results = list(pipeline(detector=detector, detect_every=4, batch=1).run(images(6)))
-    assert detector.detected == [0, 4]
-    assert [len(result.detections) for result in results[:3]] == [2, 2, 1]
+    def __init__(self, *, lose):
+        super().__init__(boxes=[[5, 5, 20, 20], [30, 5, 45, 20]], lose=lose)
+
+    def refine(self, frames, near):
+        return [known[:1] if frame.index in self._lose else known for frame, known in zip(frames, near, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "every", "wanted"),
+    [
+        pytest.param(2, 9, [0, 9], id="just after a detection it waits"),
+        pytest.param(5, 9, [0, 5], id="long after a detection one comes at once"),
+        pytest.param(5, None, [0, 4, 8], id="a detection that was to come later comes sooner"),
+        pytest.param(99, None, [0, 4, 10], id="nothing is lost"),
+    ],
+)
+def test_one_of_several_faces_is_lost(lost, every, wanted):
+    detector = LosingOne(lose=(lost,))
+    results = list(pipeline(detector=detector, detect_every=every, batch=1).run(images(11)))
+    assert detector.detected == wanted
+    assert [len(result.detections) for result in results[:4]] == [2, 2, 1 if lost == 2 else 2, 1 if lost == 2 else 2]
 
 
 def test_faces_of_all_streams_are_looked_for_together_frame_after_frame():
