@@ -38,9 +38,15 @@ class AreaPool:
 
     def whole(self, height: int, width: int) -> Pixels:
         """Return the picture at this size, (height, width, 4)."""
+        averages: Pixels = np.empty((height, width, 4), np.float32)
+        self.fill(averages)
+        return averages
+
+    def fill(self, averages: Pixels) -> None:
+        """Write the picture at the size of `averages`, (height, width, 4), into it."""
+        height, width, _ = averages.shape
         top, bottom = _bins(np.array([0]), np.array([self._height]), height)
         left, right = _bins(np.array([0]), np.array([self._width]), width)
-        averages: Pixels = np.empty((height, width, 4), np.float32)
         for start in range(0, height, _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
             rows = self._sums.take(bottom[0, some], axis=0)  # (_ROWS_AT_ONCE, w + 1, 4)
@@ -49,7 +55,6 @@ class AreaPool:
             sums -= rows.take(left[0], axis=1)
             averages[some] = sums
             _divide(averages[None, some], bottom[:, some] - top[:, some], right - left)
-        return averages
 
     def crops(self, boxes: NDArray[np.int64], size: int) -> Pixels:
         """Return each box of the picture as (size, size, 4), stacked to (n, size, size, 4).

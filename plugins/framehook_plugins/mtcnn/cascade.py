@@ -106,7 +106,9 @@ class Cascade:
                 step = max(1, _PIXELS_AT_ONCE // (level[0] * level[1]))
                 for start in range(0, len(members), step):
                     some = members[start : start + step]
-                    pixels = np.stack([pools[i].whole(*level) for i in some])
+                    pixels = np.empty((len(some), *level, 4), np.float32)
+                    for i, averages in zip(some, pixels, strict=True):
+                        pools[i].fill(averages)
                     for i, boxes in zip(some, self._propose_level(pixels, scale), strict=True):
                         found[i].append(boxes)
         return [_merge_levels(levels) for levels in found]
