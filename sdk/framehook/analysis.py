@@ -140,7 +140,8 @@ class Analysis:
             # A tracker also expects those it has lost from sight; these need not be there.
             seen = item.near.tracks[np.isin(item.near.tracks, item.state.last.tracks)]
             gone = Counter(seen.tolist()) - Counter(refined.tracks.tolist())  # those too new for a track are all -1
-            item.lost = bool(gone) and (item.state.detects_early(item.frame.seconds) or not len(refined))
+            if gone:  # where others are seen, a detection right after another one hardly finds more
+                item.lost = item.state.detects_early(item.frame.seconds) or not len(refined)
 
     def _detect_at_once(self, items: list[_Item]) -> None:
         """Detect where a face was lost, which may have turned away, or where the picture is another one."""
