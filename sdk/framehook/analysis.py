@@ -140,7 +140,7 @@ class Analysis:
             # A tracker also expects those it has lost from sight; these need not be there.
             seen = item.near.tracks[np.isin(item.near.tracks, item.state.last.tracks)]
             gone = Counter(seen.tolist()) - Counter(refined.tracks.tolist())  # those too new for a track are all -1
-            if gone:  # where others are seen, a detection right after another one hardly finds more
+            if gone:  # where others are seen, a detection right after another one did not raise recall
                 item.lost = item.state.detects_early(item.frame.seconds) or not len(refined)
 
     def _detect_at_once(self, items: list[_Item]) -> None:
