@@ -1,6 +1,8 @@
 """Which computing device the networks run on."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from framehook import DeviceError
@@ -29,6 +31,18 @@ def resolve_device(wanted: Device) -> "torch.device":
             f"device 'cuda' is not there: torch {torch.__version__} sees no CUDA device; use device 'cpu' or 'auto'"
         )
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def exact_products(device: "torch.device") -> Iterator[None]:
+    """Let convolutions multiply float32 as it is: by default CUDA rounds it to 19 bits first, and boxes would move."""
+    import torch
+
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=torch.backends.cudnn.benchmark, allow_tf32=False):
+        yield
 
 
 def computes_in_bfloat16(device: "torch.device") -> bool:

@@ -28,7 +28,7 @@ from .errors import (
     UsageError,
     did_you_mean,
 )
-from .frame import Frame, Image, Picture, StreamInfo
+from .frame import Frame, Image, Picture, Planes, StreamInfo
 from .hookspecs import Register, hookimpl
 from .options import Option, check_options, options_of, parse_spec
 from .pipeline import Pipeline, read_config
@@ -66,6 +66,7 @@ __all__ = [
     "OutputError",
     "Picture",
     "Pipeline",
+    "Planes",
     "Plugin",
     "PluginNotFoundError",
     "Plugins",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,34 @@ class Picture(Protocol):
 
     def scaled(self, width: int, height: int) -> Image:
         """Convert and scale in one pass to (height, width, 3) RGB, upright."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Planes:
+    """A picture as most decoders keep it (YUV 4:2:0): half the bytes of RGB. Do not write into it."""
+
+    y: NDArray[np.uint8]
+    """(height, width): brightness."""
+    u: NDArray[np.uint8]
+    """(height / 2, width / 2), rounded up: how much bluer each 2 x 2 pixels are than grey; 128 is not at all."""
+    v: NDArray[np.uint8]
+    """(height / 2, width / 2), rounded up: how much redder."""
+    matrix: Literal["bt601", "bt709"]
+    """What the three have to do with red, green and blue."""
+    full_range: bool
+    """Whether black is 0 and white 255, not 16 and 235."""
+
+    def __repr__(self) -> str:
+        return f"Planes({self.y.shape[1]} x {self.y.shape[0]}, {self.matrix}, full_range={self.full_range})"
+
+
+@runtime_checkable
+class PlanarPicture(Protocol):
+    """A picture that may hold planes, too."""
+
+    def planes(self) -> Planes | None:
+        """Return the decoder's planes as they are, upright; None where it keeps the picture in another way."""
         ...
 
 
@@ -84,6 +112,11 @@ class Frame:
         image = self.picture.rgb()
         image.flags.writeable = False
         return image
+
+    @property
+    def planes(self) -> Planes | None:
+        """What `image` would be converted from, for who converts on a device of their own; None where it is no YUV 4:2:0."""
+        return self.picture.planes() if isinstance(self.picture, PlanarPicture) else None
 
     def resized(self, width: int, height: int) -> Image:
         """Return the picture as (height, width, 3) uint8 RGB, converted and scaled in one pass.

@@ -18,7 +18,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Literal, NamedTuple, Protocol, Self, TypeAlias, cast
 
 import av
 import av.logging
@@ -27,17 +27,21 @@ from av.buffer import Buffer
 from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
 from av.stream import Discard, Disposition
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from framehook.damage import check_readable, is_whole_gif, why_unreadable
 from framehook.errors import OutputError, SourceError, UsageError
-from framehook.frame import Frame, Image, StreamInfo
+from framehook.frame import Frame, Image, Planes, StreamInfo
 from framehook.timeline import Timeline
 
 av.logging.set_level(None)  # libav's own messages would land on stderr, also from its threads
 
 _BT709, _UNSPECIFIED = 1, 2  # of libav's AVColorSpace; 1 is BT.709 among its primaries and transfer curves, too
+_BT470BG, _SMPTE170M = 5, 6  # both BT.601
+_FULL_RANGE = 2  # of libav's AVColorRange
 _HD_LINES = 720
 _STILL_FORMATS = ("image2", "_pipe")
 _MICROSECOND = Fraction(1, 1_000_000)
@@ -119,6 +123,30 @@ class _Converter:
             rgb = converter.reformat(frame, width, height, "rgb24", interpolation=how, threads=1)
         return self._orientation.upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
 
+    def planes(self, frame: av.VideoFrame) -> Planes | None:
+        """Return the frame's own planes, where `convert` would turn nothing and scale nothing."""
+        kind = frame.format.name
+        if kind not in ("yuv420p", "yuvj420p") or self._orientation != _Orientation() or self.size != (frame.width, frame.height):
+            return None
+        with self._lock:
+            colorspace, color_range = frame.colorspace, frame.color_range
+        if colorspace not in (_BT709, _UNSPECIFIED, _BT470BG, _SMPTE170M):
+            return None
+        y, u, v = (_pixels(plane) for plane in frame.planes)
+        return Planes(
+            y=y,
+            u=u,
+            v=v,
+            matrix="bt709" if colorspace == _BT709 else "bt601",
+            full_range=kind == "yuvj420p" or color_range == _FULL_RANGE,
+        )
+
+
+def _pixels(plane: VideoPlane) -> NDArray[np.uint8]:
+    """Return (height, width) of a plane's memory, whose rows may be longer."""
+    rows = np.frombuffer(memoryview(cast(Buffer, plane)), np.uint8).reshape(plane.height, plane.line_size)
+    return rows[:, : plane.width]
+
 
 class DecodedPicture:
     """The decoder's own pixels, converted when asked for."""
@@ -136,6 +164,10 @@ class DecodedPicture:
     def scaled(self, width: int, height: int) -> Image:
         """Convert and scale in one pass to (height, width, 3) RGB, upright; shrinking averages areas."""
         return self._converter.convert(self._frame, (width, height))
+
+    def planes(self) -> Planes | None:
+        """Return the decoder's planes as they are: None where they are no YUV 4:2:0, lie turned, or have another size."""
+        return self._converter.planes(self._frame)
 
 
 class ArrayPicture:

@@ -168,7 +168,7 @@ def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(detecto
         np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
 
 
-def test_pictures_together_as_a_gpu_takes_them_give_what_each_gives_alone(shared_videos: Path, faces: Frame) -> None:
+def test_networks_that_are_fed_all_at_once_as_on_a_gpu_find_the_same(shared_videos: Path, faces: Frame) -> None:
     others = frames_of(shared_videos / "head-pose-face-detection-female-and-male.gif", (5, 10))
     images = [faces.image, *(frame.image for frame in others), faces.image[:100, :150]]
     options: dict[str, Any] = {"min_face": 20, "thresholds": (0.6, 0.7, 0.7), "factor": 0.709}

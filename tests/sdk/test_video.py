@@ -219,6 +219,8 @@ def test_a_stream_that_changes_its_size_keeps_that_of_its_first_frame(tmp_path):
     with VideoSource(tmp_path / "both.ts", name="a") as source:
         frames = list(source)
     assert {frame.image.shape for frame in frames} == {(64, 96, 3)}
+    assert frames[0].planes is not None
+    assert [frame.planes for frame in frames[-5:]] == [None] * 5  # of another size than the picture
     assert [frame_number(frame.image) for frame in frames[-5:]] == [0, 1, 2, 3, 4]
 
 
@@ -253,6 +255,28 @@ def test_colours_are_those_that_the_stream_says(tmp_path, height, space, full_ra
     frame = next(iter(VideoSource(path, name="a")))
     assert frame.image[5, 5].tolist() == pytest.approx(COLOUR, abs=3)
     assert frame.resized(20, 20)[5, 5].tolist() == pytest.approx(COLOUR, abs=3)
+    planes = frame.planes
+    assert [plane[5, 5] for plane in (planes.y, planes.u, planes.v)] == yuv(*weights, full_range=full_range)
+    assert (planes.matrix, planes.full_range) == ("bt601" if weights[0] == 0.299 else "bt709", full_range)
+
+
+def test_planes_have_the_size_of_the_picture_and_not_that_of_the_decoders_rows(tmp_path):
+    frame = next(iter(VideoSource(encode(tmp_path / "a.mkv", codec="ffv1", frames=1, size=(51, 33)), name="a")))
+    planes = frame.planes
+    assert (planes.y.shape, planes.u.shape, planes.v.shape) == ((33, 51), (17, 26), (17, 26))
+    assert repr(planes) == "Planes(51 x 33, bt601, full_range=False)"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"rotation": (90,)}, {"rotation": (0, True)}, {"pix_fmt": "yuv444p"}, {"codec": "png", "pix_fmt": "rgb24"}],
+    ids=["turned", "mirrored", "colour for each pixel", "RGB"],
+)
+def test_pictures_that_are_kept_in_another_way_have_no_planes(tmp_path, how):
+    path = encode(tmp_path / ("a.png" if "codec" in how else "a.mp4"), frames=1, **how)
+    frame = next(iter(VideoSource(path, name="a")))
+    assert frame.planes is None
+    assert frame.image.shape[2] == 3
 
 
 def yuv(red_weight, blue_weight, *, full_range):

@@ -45,16 +45,16 @@ class AreaPool:
     def fill(self, averages: Pixels) -> None:
         """Write the picture at the size of `averages`, (height, width, 4), into it."""
         height, width, _ = averages.shape
-        top, bottom = _bins(np.array([0]), np.array([self._height]), height)
-        left, right = _bins(np.array([0]), np.array([self._width]), width)
+        top, bottom = whole_bins(self._height, height)
+        left, right = whole_bins(self._width, width)
         for start in range(0, height, _ROWS_AT_ONCE):
             some = slice(start, start + _ROWS_AT_ONCE)
-            rows = self._sums.take(bottom[0, some], axis=0)  # (_ROWS_AT_ONCE, w + 1, 4)
-            rows -= self._sums.take(top[0, some], axis=0)
-            sums = rows.take(right[0], axis=1)  # (_ROWS_AT_ONCE, width, 4)
-            sums -= rows.take(left[0], axis=1)
+            rows = self._sums.take(bottom[some], axis=0)  # (_ROWS_AT_ONCE, w + 1, 4)
+            rows -= self._sums.take(top[some], axis=0)
+            sums = rows.take(right, axis=1)  # (_ROWS_AT_ONCE, width, 4)
+            sums -= rows.take(left, axis=1)
             averages[some] = sums
-            _divide(averages[None, some], bottom[:, some] - top[:, some], right - left)
+            _divide(averages[None, some], (bottom - top)[None, some], (right - left)[None])
 
     def crops(self, boxes: NDArray[np.int64], size: int) -> Pixels:
         """Return each box of the picture as (size, size, 4), stacked to (n, size, size, 4).
@@ -117,6 +117,12 @@ def _divide(sums: Pixels, heights: NDArray[np.int64], widths: NDArray[np.int64])
     n, rows, columns, _ = sums.shape
     divisors = heights.astype(np.float32)[:, :, None] * np.repeat(widths.astype(np.float32), 4, axis=1)[:, None, :]
     sums /= divisors.reshape(n, rows, columns, 4)
+
+
+def whole_bins(size: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the edges of n bins over as many pixels: starts and ends, each (n,)."""
+    starts, ends = _bins(np.array([0]), np.array([size]), n)
+    return starts[0], ends[0]
 
 
 def _bins(low: NDArray[np.int64], high: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -4,16 +4,17 @@ The steps and their constants are those of Zhang et al. (2016) as facenet-pytorc
 paper's. Boxes between the stages are (n, 5): x1, y1, x2, y2, score.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 
 from framehook import Image, geometry
 from framehook_plugins.mtcnn.area import AreaPatches, AreaPool
-from framehook_plugins.mtcnn.feeding import Floats, Networks, Pixels
+from framehook_plugins.mtcnn.faces import Faces, Floats, no_faces
+from framehook_plugins.mtcnn.feeding import Networks, Pixels
+from framehook_plugins.mtcnn.pyramid import Level, pyramid
 
 # Faces that were there a moment ago are looked for about where they should be. These places find more of them than more places
 # nearer by: P-Net's own proposals lie as far apart.
@@ -29,27 +30,20 @@ _KNOWN_SCORES = (0.1, 0.4)  # of R-Net and O-Net
 _FOUND_AGAIN = 0.3  # intersection over union with where it was expected
 
 _REJECTED_OVERLAP = 0.7
-_CELL = 12  # P-Net sees 12 x 12 pixels ...
-_STRIDE = 2  # ... at every second position
-_PIXELS_AT_ONCE = 3_000_000  # of P-Net's input: bounds memory when a batch holds large frames
 
 Pools: TypeAlias = Mapping[int, AreaPool | AreaPatches]
 """What crops of each picture are cut from."""
 
 
-class Faces(NamedTuple):
-    """The faces of one picture."""
-
-    boxes: Floats
-    """(n, 4) x1, y1, x2, y2 in pixels; they may reach beyond the picture."""
-    scores: Floats
-    """(n,)."""
-    landmarks: Floats
-    """(n, 5, 2) x, y in pixels."""
-
-
 class Cascade:
-    """MTCNN over batches of pictures of any sizes."""
+    """MTCNN over batches of pictures of any sizes.
+
+    Args:
+        networks: P-Net, R-Net and O-Net.
+        min_face: the smallest face to look for, in pixels.
+        thresholds: the scores that a candidate must reach in the three stages.
+        factor: from one level of the picture pyramid to the next.
+    """
 
     def __init__(self, networks: Networks, *, min_face: int, thresholds: tuple[float, float, float], factor: float) -> None:
         self._min_face = min_face
@@ -59,16 +53,18 @@ class Cascade:
 
     def find(self, images: Sequence[Image]) -> list[Faces]:
         """Return the faces of each picture, (h, w, 3) uint8 RGB, best score first."""
-        at_once = 1 if self._networks.cached else max(len(images), 1)  # one picture is more than a CPU's caches hold
-        parts = (images[start : start + at_once] for start in range(0, len(images), at_once))
-        return [faces for part in parts for faces in self._find(part)]
+        return [self._find(image) for image in images]  # one by one: a picture is more than a CPU's caches hold
 
-    def _find(self, images: Sequence[Image]) -> list[Faces]:
-        pools = {i: AreaPool(image) for i, image in enumerate(images) if min(image.shape[:2]) > 0}
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        proposals = self._propose(pools, sizes)
-        rejected = self._reject(pools, sizes, proposals, least=self._thresholds[1])
-        return self._refine(pools, sizes, rejected, least=self._thresholds[2])
+    def _find(self, image: Image) -> Faces:
+        height, width, _ = image.shape
+        if not height or not width:
+            return no_faces()
+        pools, sizes = {0: AreaPool(image)}, [(height, width)]
+        levels = pyramid(height, width, min_face=self._min_face, factor=self._factor)
+        proposals = [self._propose(pools[0].whole(level.height, level.width), level) for level in levels]
+        rejected = self._reject(pools, sizes, [_merge_levels(proposals)], least=self._thresholds[1])
+        (faces,) = self._refine(pools, sizes, rejected, least=self._thresholds[2])
+        return faces
 
     def find_again(self, images: Sequence[Image], near: Sequence[Floats]) -> list[Faces]:
         """Return the faces that are left of known ones in each picture, best score first.
@@ -94,48 +90,13 @@ class Cascade:
             found = [_together(some, others) for some, others in zip(found, more, strict=True)]
         return found
 
-    def _propose(self, pools: dict[int, AreaPool], sizes: Sequence[tuple[int, int]]) -> list[Floats]:
-        """P-Net over the picture pyramid, pictures of one size together."""
-        found: list[list[Floats]] = [[] for _ in sizes]
-        by_size = defaultdict(list)
-        for i in pools:
-            by_size[sizes[i]].append(i)
-        for (height, width), members in by_size.items():
-            for scale in self._scales(height, width):
-                level = (int(height * scale + 1), int(width * scale + 1))
-                step = max(1, _PIXELS_AT_ONCE // (level[0] * level[1]))
-                for start in range(0, len(members), step):
-                    some = members[start : start + step]
-                    pixels = np.empty((len(some), *level, 4), np.float32)
-                    for i, averages in zip(some, pixels, strict=True):
-                        pools[i].fill(averages)
-                    for i, boxes in zip(some, self._propose_level(pixels, scale), strict=True):
-                        found[i].append(boxes)
-        return [_merge_levels(levels) for levels in found]
-
-    def _scales(self, height: int, width: int) -> list[float]:
-        scale = _CELL / self._min_face
-        shorter = min(height, width) * scale
-        scales = []
-        while shorter >= _CELL:
-            scales.append(scale)
-            scale *= self._factor
-            shorter *= self._factor
-        return scales
-
-    def _propose_level(self, pixels: Pixels, scale: float) -> list[Floats]:
-        """Return (n, 9) for each picture: box, score, and P-Net's four regression offsets."""
-        offsets, score = self._networks.propose(pixels)  # (b, rows, columns, 4), (b, rows, columns)
-        boxes = []
-        for i in range(len(pixels)):
-            cells = np.argwhere(score[i] >= self._thresholds[0])  # (n, 2) row, column
-            corner = _STRIDE * cells[:, ::-1].astype(np.float32)  # x, y in the level's pixels
-            low = np.floor((corner + 1) / np.float32(scale))
-            high = np.floor((corner + _CELL) / np.float32(scale))
-            rows, columns = cells.T
-            candidates = np.concatenate([low, high, score[i][rows, columns, None], offsets[i][rows, columns]], axis=1)
-            boxes.append(_suppress(candidates, 0.5))
-        return boxes
+    def _propose(self, pixels: Pixels, level: Level) -> Floats:
+        """P-Net on a level, (height, width, 4): return (n, 9) box, score, and P-Net's four regression offsets."""
+        (offsets,), (score,) = self._networks.propose(pixels[None])  # (rows, columns, 4), (rows, columns)
+        cells = np.argwhere(score >= self._thresholds[0])  # (n, 2) row, column
+        rows, columns = cells.T
+        candidates = np.concatenate([level.boxes(cells), score[rows, columns, None], offsets[rows, columns]], axis=1)
+        return _suppress(candidates, 0.5)
 
     def _reject(
         self,
@@ -166,7 +127,7 @@ class Cascade:
         """O-Net on a 48 x 48 crop of each box that is left; what scores no more than `least` goes."""
         boxes, crops = self._cut(pools, sizes, boxes, 48)
         if not len(crops):
-            return [_no_faces() for _ in boxes]
+            return [no_faces() for _ in boxes]
         offsets, points, scores = self._networks.refine(crops, known=known)
         found = []
         for box, rows in _by_picture(boxes):
@@ -215,10 +176,6 @@ def _proposals_about(boxes: Floats) -> Floats:
 def _certain(boxes: Floats) -> Floats:
     """Return the boxes with the highest score, (n, 5)."""
     return np.concatenate([boxes, np.ones((len(boxes), 1), np.float32)], axis=1)
-
-
-def _no_faces() -> Faces:
-    return Faces(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32))
 
 
 def _not_among(boxes: Floats, faces: Faces) -> Floats:

@@ -13,7 +13,9 @@ from framehook_plugins.device import Device, resolve_device
 from framehook_plugins.mtcnn.feeding import load_networks
 
 if TYPE_CHECKING:
-    from framehook_plugins.mtcnn.cascade import Cascade, Faces
+    from framehook_plugins.mtcnn.cascade import Cascade
+    from framehook_plugins.mtcnn.faces import Faces
+    from framehook_plugins.mtcnn.resident import ResidentCascade
 
 _NO_IMAGE: Image = np.empty((0, 0, 3), np.uint8)
 
@@ -61,8 +63,15 @@ class MtcnnDetector:
         """Return the faces of each frame, best score first."""
         return [
             Detections(boxes=faces.boxes, scores=faces.scores, attributes={"landmarks": faces.landmarks})
-            for faces in self._cascade.find([frame.image for frame in frames])
+            for faces in self._find(frames)
         ]
+
+    def _find(self, frames: Sequence[Frame]) -> "list[Faces]":
+        if self._resident is None:
+            return self._cascade.find([frame.image for frame in frames])
+        found = self._resident.find([frame.planes or frame.image for frame in frames])
+        pairs = zip(frames, found, strict=True)
+        return [self._cascade.find([frame.image])[0] if faces is None else faces for frame, faces in pairs]
 
     def refine(self, frames: Sequence[Frame], near: Sequence[Detections]) -> Sequence[Detections]:
         """Return what is left of known faces in each frame, with the same tracks and labels, best score first.
@@ -81,6 +90,16 @@ class MtcnnDetector:
 
         networks = load_networks(self._backend, self._device)
         return Cascade(networks, min_face=self._min_face, thresholds=self._thresholds, factor=self._factor)
+
+    @cached_property
+    def _resident(self) -> "ResidentCascade | None":
+        """The cascade for whole pictures on a device of its own; None where there is only a CPU."""
+        device = resolve_device(self._device)
+        if device.type == "cpu":
+            return None
+        from framehook_plugins.mtcnn.resident import ResidentCascade
+
+        return ResidentCascade(device, min_face=self._min_face, thresholds=self._thresholds, factor=self._factor)
 
 
 def _same_faces(faces: "Faces", known: Detections) -> Detections:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from framehook_plugins.backends import Backend, Runtime, choose_backend, in_batches, load_runtime
 from framehook_plugins.device import Device, computes_in_bfloat16, resolve_device
+from framehook_plugins.mtcnn.faces import Floats
 
 if TYPE_CHECKING:
     from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
-Floats: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.float32]
 """(…, height, width, 4): R, G and B of 0 to 255, and a fourth channel without meaning, for look-ups of 16 bytes are fast."""
 

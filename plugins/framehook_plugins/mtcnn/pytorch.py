@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from framehook_plugins.mtcnn.feeding import Floats, Pixels
+from framehook_plugins.device import exact_products
+from framehook_plugins.mtcnn.faces import Floats
+from framehook_plugins.mtcnn.feeding import Pixels
 from framehook_plugins.mtcnn.networks import MtcnnNetwork
 
 
@@ -25,7 +27,8 @@ class TorchNetwork:
     @torch.inference_mode()
     def __call__(self, pixels: Pixels) -> list[Floats]:
         """Return the outputs for (n, height, width, 4); on the CPU not a byte of the pixels moves."""
-        return [output.cpu().numpy() for output in self._network(torch.from_numpy(pixels).to(self._device))]
+        with exact_products(self._device):
+            return [output.cpu().numpy() for output in self._network(torch.from_numpy(pixels).to(self._device))]
 
 
 class SliceMaxPool(nn.Module):
