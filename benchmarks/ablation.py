@@ -1,9 +1,9 @@
 """What each idea of the recipe `framehook` is worth in short runs: `python benchmarks/ablation.py --faces runs/faces`.
 
-Each variant is trained alike but for the settings named, then measured on the test split. The runs are short and the network is
-small: they say what an idea does early on, not in the end. The base with another seed shows how much is chance. What lies in
-the folder of the runs is not trained again. Writes results/ablation.json beside this file; with `--added` only variants that it
-lacks are trained, and its rows stay.
+Each variant begins afresh and is trained alike but for the settings named, then measured on the test split. The runs are short
+and the network is small: they say what an idea does early on, not in the end. The base with another seed shows how much is
+chance. What lies in the folder of the runs is not trained again. Writes results/ablation.json beside this file; with `--added`
+only variants that it lacks are trained, and its rows stay.
 """
 
 import argparse
@@ -19,9 +19,18 @@ from framehook_cli.main import run
 from framehook_plugins.agegender import checkpoint
 
 RESULTS = Path(__file__).resolve().parent / "results" / "ablation.json"
-BASE = {"epochs": 3, "small_epochs": 0, "calm_epochs": 1, "input_size": 64, "width": 32, "utkface_repeats": 1.0}
+BASE = {
+    "network": "resnet",
+    "width": 32,
+    "input_size": 64,
+    "epochs": 3,
+    "calm_epochs": 1,
+    "utkface_repeats": 1.0,
+    "spoil_share": 0.3,
+    "peak_rate": 3e-3,
+}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "the defaults, but short and small": {},
+    "the recipe from scratch, but short and small": {},
     "the same, another seed": {"seed": 1},
     "each age a single year instead of a Gaussian": {"age_sigma": 0.1},
     "UTKFace alone, as many steps": {"datasets": ["utkface"], "epochs": 9, "calm_epochs": 3},

@@ -10,7 +10,7 @@ import click
 
 from framehook_cli.outputs import verbosity, work_meter
 
-_SIZES = ("64", "112", "180", "198", "224")
+_SIZES = ("64", "112", "150", "180", "198", "224")
 
 
 @click.command()

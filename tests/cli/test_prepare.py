@@ -101,7 +101,7 @@ def test_what_is_there_is_neither_overwritten_nor_done_twice(tmp_path, table, ca
         (["tabel:x.csv"], "no format is named 'tabel' in 'tabel:x.csv'; did you mean 'table'?"),
         (["table:nowhere.csv"], "'nowhere.csv' is not there"),
         (["table:nowhere.csv", "--policy", "strickt"], "no policy is named 'strickt'; did you mean 'strict'?"),
-        (["table:nowhere.csv", "--size", "100"], "'100' is not one of '64', '112', '180', '198', '224'"),
+        (["table:nowhere.csv", "--size", "100"], "'100' is not one of '64', '112', '150', '180', '198', '224'"),
         (["table:nowhere.csv", "--context", "3"], "an even number of pixels as context, got -0.12 and 3"),
         (["table:nowhere.csv", "--test-share", "1"], "shares must be 0 or more and leave some for training"),
         ([], "Missing argument"),

@@ -10,6 +10,7 @@ from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution, Age
 CLASSES = AgeClasses(brackets=((0, 14), (15, 24), (25, 39), (40, 59), (60, 84)))
 
 SMALL = {
+    "recognition": {"options": {"input_size": 104}, "input_size": 104},
     "resnet": {"options": {"blocks": [1, 2, 2, 1], "width": 4, "blur": True}, "input_size": 32},
     "resnet18": {"options": {"width": 4}, "input_size": 32},
     "resnet34": {"options": {"width": 4, "dropout": 0.2}, "input_size": 40, "crop_margin": 0.1},
@@ -38,7 +39,7 @@ SMALL = {
         "outputs": Outputs(age=AgeDistribution(), gender=GenderSoftmax()),
     },
 }
-"""For each network a size that is quick, and what of `PLAIN` does not hold for it."""
+"""For each network a size that is quick, or as quick as it goes, and what of `PLAIN` does not hold for it."""
 
 PLAIN = {
     "input_size": 32,
@@ -97,6 +98,8 @@ def _small_network(header, seed=0):
             norm.momentum = None  # the statistics of the one batch below, as if trained on it
             norm.weight.uniform_(0.5, 1.5)
             norm.bias.normal_(std=0.3)
+        for filters in (parameter for parameter in network.parameters() if parameter.ndim > 1 and not parameter.any()):
+            filters.normal_(std=0.05)  # as if trained
         for head in (network.age, network.gender):
             for parameter in head.parameters():
                 parameter *= 3

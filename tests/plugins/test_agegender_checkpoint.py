@@ -77,7 +77,7 @@ def test_a_header_that_lacks_a_field_is_refused_with_its_name(weights, field):
     ("field", "value", "why"),
     [
         ("format", "framehook-age-gender-1", "should be 'framehook-age-gender-2'"),
-        ("architecture", "resnet19", r"want one of resnet, .*; did you mean 'resnet18'\?"),
+        ("architecture", "resnet19", r"want one of recognition, resnet, .*; did you mean 'resnet18'\?"),
         ("options", '{"width": "many"}', "option 'width' got 'many'"),
         ("options", '{"width": 10000000000}', "does not fit"),
         ("options", '{"height": 4}', "has no option 'height'"),

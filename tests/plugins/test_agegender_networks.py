@@ -55,6 +55,8 @@ def test_the_stages_of_a_resnet_have_the_published_number_of_parameters(make, pu
 @pytest.mark.parametrize(
     ("architecture", "channels", "size", "options"),
     [
+        ("recognition", 3, 150, {}),
+        ("recognition", 3, 103, {"input_size": 103}),
         ("resnet", 3, 112, {"blocks": (1, 2, 3, 1), "width": 8}),
         ("resnet", 3, 97, {"width": 8, "blur": True}),
         ("resnet18", 3, 112, {}),
@@ -109,7 +111,8 @@ def test_fused_networks_say_the_same(small_header, small_network, architecture):
 def test_each_network_is_made_without_options(architecture):
     network = without_memory(NETWORKS[architecture])
 
-    prediction = network(torch.empty(1, CHANNELS[network.colour], 64, 64, device="meta"))
+    side = network.input_size or 64
+    prediction = network(torch.empty(1, CHANNELS[network.colour], side, side, device="meta"))
 
     assert prediction.age.shape[0] == prediction.gender.shape[0] == 1
 
@@ -142,7 +145,7 @@ def test_a_blurred_resnet_smooths_what_it_steps_over_but_not_the_pixels():
 
 
 def test_a_network_that_is_not_there_is_told_with_the_nearest():
-    with pytest.raises(UsageError, match=r"there is no network 'resnet19'; did you mean 'resnet18'\? \(there are: resnet, "):
+    with pytest.raises(UsageError, match=r"no network 'resnet19'; did you mean 'resnet18'\? \(there are: recognition, resnet, "):
         build("resnet19", outputs=ANY)
 
 

@@ -22,7 +22,7 @@ FACES = Chosen(BOXES, LANDMARKS, np.ones(3, np.float32), np.array([True, True, F
 
 
 @pytest.mark.parametrize("border", ["edge", "white"])
-@pytest.mark.parametrize("size", [64, 112, 180, 198, 224])
+@pytest.mark.parametrize("size", [64, 112, 150, 180, 198, 224])
 def test_the_middle_of_a_stored_crop_is_what_inference_cuts(tmp_path, picture, size, border):
     geometry = CropGeometry(size=size, stored_size=size + usual_context(size), border=border)
     for i in range(3):

@@ -1,6 +1,7 @@
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,17 @@ from framehook import ArraySource, Detections
 from framehook_cli.main import run as framehook
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
+from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs
 from framehook_trainers import recipes
 from framehook_trainers.datasets.faces import read_faces
 from framehook_trainers.design import Design
+from framehook_trainers.pretrained import recognition_file, recognition_weights
 
 TINY = {
-    "framehook": ("epochs=2", "small_epochs=1", "calm_epochs=1", "batch=32", "width=4", "mixup_alpha=0.2"),
+    "framehook": (
+        *("network=resnet", "width=4", "input_size=112"),
+        *("epochs=2", "small_epochs=1", "calm_epochs=1", "batch=32", "peak_rate=3e-3", "mixup_alpha=0.2"),
+    ),
     "resnet34-transfer": ("first_epochs=1", "epochs=1", "batch=16", "width=4"),
     "separable-multi": ("epochs=1", "batch=32", "width=4"),
     "twobranch-cnn": ("epochs=2", "batch=32"),
@@ -126,6 +132,34 @@ def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
     assert train("framehook", faces, longer, "--resume", settings=settings) == 0
 
     assert len((longer / "log.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_run_begins_with_the_face_recognition_network_and_says_so(faces, tmp_path):
+    settings = ("epochs=1", "batch=16", "datasets=fairface", "peak_rate=1e-9")
+
+    assert train("framehook", faces, tmp_path / "run", settings=settings) == 0
+
+    ended, header = checkpoint.read(tmp_path / "run" / "model.safetensors")
+    for name, begun in recognition_weights(recognition_file()).items():
+        torch.testing.assert_close(ended.state_dict()[name], begun, rtol=1e-3, atol=1e-4, msg=name)
+    assert (header.architecture, header.input_size) == ("recognition", 150)
+    assert "; begun with dlib's face recognition network, trained on about 3 million pictures" in header.training_data
+    assert header.licence == (
+        "FairFace: CC BY 4.0. The weights it was begun with: dlib's face recognition network: CC0 1.0. "
+        "The weights carry the terms of all their data."
+    )
+
+
+def test_what_begins_with_weights_that_began_with_that_network_tells_of_it_once(faces, tmp_path):
+    first = Design(architecture="recognition", input_size=150, outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()))
+    split = read_faces(faces, split="train")
+    header = replace(first, pretrained=True).header(split, shown=["fairface"], recipe="a test", metrics={})
+    path = tmp_path / "first.safetensors"
+    checkpoint.write(path, replace(first, pretrained=True).network(), header)
+
+    later = replace(first, pretrained=True, starts=(path,)).header(split, shown=["fairface"], recipe="a test", metrics={})
+
+    assert later.training_data.count("dlib's face recognition network") == later.licence.count("dlib's") == 1
 
 
 def test_a_run_can_begin_with_the_weights_of_another_and_takes_over_their_terms(trained, faces, tmp_path):

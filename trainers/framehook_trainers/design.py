@@ -21,6 +21,7 @@ from framehook_plugins.agegender.pixels import Colour, Normalisation
 from framehook_trainers.datasets import fairface, utkface
 from framehook_trainers.datasets.faces import Faces
 from framehook_trainers.metrics import Answers
+from framehook_trainers.pretrained import LICENCE, TRAINED_ON, recognition_file, recognition_weights
 
 _LICENCES = {utkface.NAME: utkface.LICENCE, fairface.NAME: fairface.LICENCE}
 _CARRIED = ". The weights carry the terms of all their data."
@@ -48,6 +49,8 @@ class Design:
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     """Of each channel, in units of 0 to 1: the input is divided by it."""
 
+    pretrained: bool = False
+    """Whether training begins with dlib's face recognition network, if not with weights of ours."""
     starts: tuple[Path, ...] = ()
     """The weights files whose average training begins with; what they lack, such as further blocks, is fresh; none: all is."""
     teachers: tuple[Path, ...] = ()
@@ -58,8 +61,11 @@ class Design:
 
         Raises:
             ModelError: a file to start from is no weights file, is damaged, or holds what is not in this network.
+            UsageError: dlib's network is to be begun with and is not installed.
         """
         network = build(self.architecture, outputs=self.outputs, **self.options)
+        if self.pretrained and not self.starts:
+            network.load_state_dict(network.state_dict() | recognition_weights(recognition_file()))
         begun = [self._begun(start, network.state_dict()) for start in self.starts]
         if begun:
             network.load_state_dict({name: torch.stack([each[name] for each in begun]).double().mean(0) for name in begun[0]})
@@ -144,6 +150,9 @@ class Design:
         What others were taught is in these weights, too, and so are the terms.
         """
         told, terms = {data: None}, {licence: licence for licence in licences}
+        if self.pretrained and not self.starts:
+            told[f"{_BEGUN} {TRAINED_ON}"] = None
+            terms[LICENCE] = _WEIGHTS.format(_BEGUN) + LICENCE
         average = "weights" if len(self.starts) == 1 else "the average of weights"
         for how, what, files in ((_BEGUN, average, self.starts), (_TAUGHT, "weights", self.teachers)):
             if not files:

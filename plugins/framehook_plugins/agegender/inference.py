@@ -107,7 +107,7 @@ class _OnTorch:
         self._normalise = normalise.to(device)
         self._network = network.to(device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 module.float()  # the variances need the range, and it takes bfloat16 all the same
 
     def __call__(self, pixels: Tensor) -> Prediction:

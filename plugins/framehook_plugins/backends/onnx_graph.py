@@ -114,6 +114,17 @@ def _batch_norm(writer: _Writer, x: str, layer: Any) -> str:
     return writer.add("BatchNormalization", x, *tensors, epsilon=layer.eps)
 
 
+def _batch_norm_of_vectors(writer: _Writer, x: str, layer: Any) -> str:
+    # Readers differ on a norm of what has no height and width, so its scale and shift are written down.
+    zero, one = layer(torch.stack([torch.zeros(layer.num_features), torch.ones(layer.num_features)]))
+    return writer.add("Add", writer.add("Mul", x, one - zero), zero)
+
+
+def _zero_pad(writer: _Writer, x: str, layer: Any) -> str:
+    left, right, top, bottom, front, back = layer.padding  # the last axis first
+    return writer.add("Pad", x, np.array([0, front, top, left, 0, back, bottom, right]))
+
+
 def _average_pool(writer: _Writer, x: str, layer: Any) -> str:
     included = int(layer.count_include_pad)
     return writer.add("AveragePool", x, **_window(layer), ceil_mode=int(layer.ceil_mode), count_include_pad=included)
@@ -133,6 +144,7 @@ def _slice(writer: _Writer, x: str, index: tuple[slice, ...]) -> str:
 
 _LAYERS: Mapping[type[nn.Module], Callable[..., str]] = {
     nn.Conv2d: _convolution,
+    nn.BatchNorm1d: _batch_norm_of_vectors,
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: lambda writer, x, layer: writer.add("Gemm", x, layer.weight, layer.bias, transB=1),
     nn.ReLU: lambda writer, x, layer: writer.add("Relu", x),
@@ -140,6 +152,7 @@ _LAYERS: Mapping[type[nn.Module], Callable[..., str]] = {
     nn.Softmax: lambda writer, x, layer: writer.add("Softmax", x, axis=layer.dim),
     nn.MaxPool2d: lambda writer, x, layer: writer.add("MaxPool", x, **_window(layer), ceil_mode=int(layer.ceil_mode)),
     nn.AvgPool2d: _average_pool,
+    nn.ZeroPad3d: _zero_pad,
     nn.Flatten: lambda writer, x, layer: writer.add("Flatten", x, axis=layer.start_dim),
     nn.Identity: lambda writer, x, layer: x,
     nn.Dropout: lambda writer, x, layer: x,

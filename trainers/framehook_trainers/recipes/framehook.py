@@ -1,8 +1,11 @@
-"""The network that ships: a small ResNet whose age is a distribution, so that exact ages and brackets train together."""
+"""What ships: a network that tells people apart learns ages and genders.
+
+Its age is a distribution, so that exact ages and brackets train together.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -15,6 +18,7 @@ from framehook_trainers.batches import Batch, Batches
 from framehook_trainers.design import Design
 from framehook_trainers.draws import seeded
 from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mean
+from framehook_trainers.pretrained import MEAN, STD
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
 from framehook_trainers.teaching import Teachers
@@ -27,7 +31,7 @@ _MIXING = 1  # tells the draws of mixup from those of the views
 class Config:
     """Every setting of a run."""
 
-    epochs: int = 18
+    epochs: int = 7
     """Passes over the training faces."""
     batch: int = 128
     """Faces a step."""
@@ -44,6 +48,9 @@ class Config:
     the mirror image."""
     taught_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of the loss is about the teachers' answers, where there are teachers."""
+    network: Literal["recognition", "resnet"] = "recognition"
+    """`recognition` begins with dlib's face recognition network (extra `pretrained`) where `start` names nothing else; `resnet`
+    begins afresh, and is what `blocks`, `width` and `blur` are for."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Of each of the network's four stages; those that the weights to begin with lack change nothing at first."""
     width: int = 48
@@ -52,22 +59,22 @@ class Config:
     """Before the two heads."""
     blur: bool = False
     """Whether the network smooths what a convolution steps over, so that a face moved a little is seen alike."""
-    input_size: int = 112
+    input_size: int = 150
     """Pixels of the input's sides."""
-    small_epochs: int = 8
+    small_epochs: int = 0
     """The first of the epochs, in which the views are small: coarse shapes are learnt from half the pixels, at half the cost."""
     small_size: int = 80
     """Pixels of the sides of such a view."""
     calm_epochs: int = 2
     """The last of the epochs, in which fewer views are spoiled: inference mostly sees clear faces."""
-    spoil_share: float = 0.3
+    spoil_share: float = 0.15
     """Share of the views that are spoiled as video spoils faces; half of it in the calm epochs."""
     erase_share: float = 0.15
     """Share of the views with a covered piece; none in the calm epochs."""
     mixup_alpha: float = 0.0
     """Faces are blended by a Beta distribution of this parameter; 0: not at all."""
-    peak_rate: float = 3e-3
-    """The highest learning rate."""
+    peak_rate: float = 4e-4
+    """The highest learning rate; a network that begins afresh learns at 3e-3."""
     weight_decay: float = 0.05
     """Of AdamW."""
     average: float = 0.998
@@ -86,14 +93,22 @@ def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
     faces = run.split("train")
+    recognition = config.network == "recognition"
+    layout = (
+        {"input_size": config.input_size}
+        if recognition
+        else {"blocks": config.blocks, "width": config.width, "blur": config.blur}
+    )
     design = Design(
-        architecture="resnet",
-        options={"blocks": config.blocks, "width": config.width, "dropout": config.dropout, "blur": config.blur},
+        architecture=config.network,
+        options={**layout, "dropout": config.dropout},
         input_size=config.input_size,
         outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()),
         starts=tuple(map(find_weights, config.start)),
         teachers=tuple(map(find_weights, config.teachers)),
     )
+    if recognition:
+        design = replace(design, mean=MEAN, std=STD, pretrained=True)
     teachers = Teachers(design.teachers, age=design.outputs.age, device=run.world.device) if design.teachers else None
     normalise = design.normalisation(run.world.device)
 

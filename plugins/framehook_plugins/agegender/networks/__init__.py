@@ -6,6 +6,7 @@ from typing import Any
 
 from framehook import UsageError, check_options, did_you_mean
 from framehook_plugins.agegender.networks.network import Network
+from framehook_plugins.agegender.networks.recognition import RecognitionResNet
 from framehook_plugins.agegender.networks.resnet import ResNet, ResNet18, ResNet34
 from framehook_plugins.agegender.networks.separable import Separable
 from framehook_plugins.agegender.networks.twobranch import TwoBranch
@@ -13,10 +14,23 @@ from framehook_plugins.agegender.networks.vgg import VGG16
 from framehook_plugins.agegender.networks.wide_resnet import WideResNet
 from framehook_plugins.agegender.outputs import Outputs
 
-__all__ = ["NETWORKS", "VGG16", "Network", "ResNet", "ResNet18", "ResNet34", "Separable", "TwoBranch", "WideResNet", "build"]
+__all__ = [
+    "NETWORKS",
+    "VGG16",
+    "Network",
+    "RecognitionResNet",
+    "ResNet",
+    "ResNet18",
+    "ResNet34",
+    "Separable",
+    "TwoBranch",
+    "WideResNet",
+    "build",
+]
 
 NETWORKS: Mapping[str, type[Network]] = MappingProxyType(
     {
+        "recognition": RecognitionResNet,
         "resnet": ResNet,
         "resnet18": ResNet18,
         "resnet34": ResNet34,
