@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from framehook import ArraySource, VideoSource, geometry
-from framehook_plugins.mtcnn import resident
+from framehook_plugins.mtcnn import fixed_places, resident
 from framehook_plugins.mtcnn.cascade import Cascade
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 from framehook_plugins.mtcnn.faces import Faces
 from framehook_plugins.mtcnn.feeding import load_networks
+from framehook_plugins.mtcnn.fixed_places import overlapping, suppress
 from framehook_plugins.mtcnn.resident import ResidentCascade
 from framehook_plugins.mtcnn.yuv import rgb_of
 
@@ -91,10 +92,11 @@ def test_no_pictures_give_nothing():
     assert ResidentCascade(CPU, **HOW).find([]) == []
 
 
-@pytest.mark.parametrize("limit", [{"_CANDIDATES": (4, 4)}, {"_ROUNDS": 1}], ids=["too many candidates", "too long a chain"])
+@pytest.mark.parametrize(
+    "limit", [(resident, "_CANDIDATES", (4, 4)), (fixed_places, "_ROUNDS", 1)], ids=["too many candidates", "too long a chain"]
+)
 def test_a_picture_that_asks_too_much_is_given_back_and_the_host_finds_its_faces(monkeypatch, host, classroom, limit):
-    for name, value in limit.items():
-        monkeypatch.setattr(resident, name, value)
+    monkeypatch.setattr(*limit)
     detector = MtcnnDetector(min_face=40, device="cpu", backend="torch")
     detector._resident = ResidentCascade(CPU, **HOW)  # as on a machine with a device
 
@@ -147,8 +149,9 @@ def test_planes_become_the_colours_that_the_standards_say(matrix, red, blue, ful
     np.testing.assert_allclose(got[0, 1, 1::2].numpy(), 255 * rgb, atol=3)
 
 
-def test_a_batch_is_split_where_memory_is_short(monkeypatch, host, classroom):
-    monkeypatch.setattr(resident, "_PIXELS_AT_ONCE", 1)
+@pytest.mark.parametrize("limit", ["_PIXELS_AT_ONCE", "_LEVEL_PIXELS_AT_ONCE", "_PAIRS_AT_ONCE"])
+def test_a_batch_is_split_where_memory_is_short(monkeypatch, host, classroom, limit):
+    monkeypatch.setattr(resident, limit, 1)
 
     for one, other in zip(ResidentCascade(CPU, **HOW).find(classroom), host.find(classroom), strict=True):
         assert_same(one, other)
@@ -171,8 +174,8 @@ def test_suppression_keeps_what_the_greedy_one_keeps(over):
     boxes = np.concatenate([corners, corners + draw.uniform(5, 40, (4, 200, 2)).astype(np.float32)], axis=2)
     alive = draw.uniform(size=(4, 200)) < 0.8
 
-    overlapping = resident._overlapping(torch.from_numpy(boxes), threshold=0.3, over=over)
-    stays, settled = resident._suppress(overlapping, torch.from_numpy(alive))
+    overlap = overlapping(torch.from_numpy(boxes), threshold=0.3, over=over)
+    stays, settled = suppress(overlap, torch.from_numpy(alive))
 
     assert settled.all()
     for kept, some, there in zip(stays.numpy(), boxes, alive, strict=True):

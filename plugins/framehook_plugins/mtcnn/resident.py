@@ -9,7 +9,7 @@ for the host's cascade to look at. The steps and their order, also among equal s
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,15 +22,17 @@ from framehook_plugins.device import exact_products
 from framehook_plugins.mtcnn import networks
 from framehook_plugins.mtcnn.area import whole_bins
 from framehook_plugins.mtcnn.faces import Faces, Floats, no_faces
+from framehook_plugins.mtcnn.fixed_places import best, overlapping, packed, shift, square, suppress, taken
 from framehook_plugins.mtcnn.pyramid import pyramid
 from framehook_plugins.mtcnn.yuv import rgb_of
 
 _INT32_SUMS = 2**31 - 1
-_ROUNDS = 32  # of suppression; chains of boxes of which each overlaps the next are shorter
 _CELLS_A_CANDIDATE = 128  # at 1080p less than one of 200 passes, in small pictures with many faces one of 130
 _CANDIDATES = (512, 4096)  # places of a picture, at least and at most
-_PIXELS_AT_ONCE = 3_000_000  # of P-Net's largest level: bounds memory
-_PAIRS_AT_ONCE = 32_000_000  # of candidates, likewise
+# These bound the memory of a batch:
+_PIXELS_AT_ONCE = 40_000_000  # of the pictures
+_LEVEL_PIXELS_AT_ONCE = 3_000_000  # of P-Net's largest level
+_PAIRS_AT_ONCE = 32_000_000  # of candidates
 
 
 class ResidentCascade:
@@ -100,7 +102,7 @@ class ResidentCascade:
         boxes, alive, complete = self._proposals(sums, plan)
         boxes, alive, settled = self._rejected(sums, boxes, alive)
         complete &= settled
-        boxes, alive, more = _packed(boxes, alive, -(-plan.candidates // 8))
+        boxes, alive, more = packed(boxes, alive, -(-plan.candidates // 8))
         complete &= ~more
         faces, settled = self._refined(sums, boxes, alive)
         complete &= settled
@@ -113,17 +115,17 @@ class ResidentCascade:
         cells = torch.cat([answer[0].reshape(n, -1, 5) for answer in answers], dim=1)  # (n, cells, 5)
         scores = 0.5 + 0.5 * torch.tanh(0.5 * cells[..., 4])
         passed = scores >= self._thresholds[0]
-        places = _best(scores.where(passed, -1), plan.candidates)  # (n, k)
+        places = best(scores.where(passed, -1), plan.candidates)  # (n, k)
         alive = passed.gather(1, places)
         scores, offsets = scores.gather(1, places), cells.gather(1, places[..., None].expand(-1, -1, 5))[..., :4]
         boxes, levels = plan.corners[places], plan.level_of[places]  # (n, k, 4), (n, k)
-        overlapping = partial(_overlapping, boxes.double(), over="union")
+        shared = partial(overlapping, boxes.double(), over="union")
         same_level = levels[:, :, None] == levels[:, None, :]
-        alive, settled = _suppress(overlapping(threshold=0.5) & same_level, alive)
+        alive, settled = suppress(shared(threshold=0.5) & same_level, alive)
         complete = settled & (passed.sum(dim=1) <= plan.candidates)
-        alive, settled = _suppress(overlapping(threshold=0.7), alive)
-        boxes = _square(_shift(boxes, offsets, extent=0))
-        boxes, alive, more = _packed(torch.cat([boxes, scores[..., None]], dim=2), alive, -(-plan.candidates // 2))
+        alive, settled = suppress(shared(threshold=0.7), alive)
+        boxes = square(shift(boxes, offsets, extent=0))
+        boxes, alive, more = packed(torch.cat([boxes, scores[..., None]], dim=2), alive, -(-plan.candidates // 2))
         return boxes, alive, complete & settled & ~more
 
     def _rejected(self, sums: Tensor, boxes: Tensor, alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -132,11 +134,11 @@ class ResidentCascade:
         offsets, probabilities = self._reject(crops)
         scores = probabilities[:, 1].reshape(alive.shape)
         alive = alive & inside & (scores > self._thresholds[1])
-        order = _best(scores.where(alive, -1), scores.shape[1])
-        boxes, offsets = (_taken(values, order) for values in (boxes[..., :4], offsets.reshape(*alive.shape, 4)))
+        order = best(scores.where(alive, -1), scores.shape[1])
+        boxes, offsets = (taken(values, order) for values in (boxes[..., :4], offsets.reshape(*alive.shape, 4)))
         scores, alive = scores.gather(1, order), alive.gather(1, order)
-        alive, settled = _suppress(_overlapping(boxes.double(), threshold=0.7, over="union"), alive)
-        return torch.cat([_square(_shift(boxes, offsets, extent=1)), scores[..., None]], dim=2), alive, settled
+        alive, settled = suppress(overlapping(boxes.double(), threshold=0.7, over="union"), alive)
+        return torch.cat([square(shift(boxes, offsets, extent=1)), scores[..., None]], dim=2), alive, settled
 
     def _refined(self, sums: Tensor, boxes: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
         """O-Net on a crop of each box: return (b, n, 16) of boxes, scores, landmarks and who is a face; and whose are settled."""
@@ -147,14 +149,14 @@ class ResidentCascade:
         relative = points.reshape(*alive.shape, 2, 5).transpose(2, 3)  # (b, n, 5, 2), of the box's sides
         sides = boxes[..., 2:4] - boxes[..., 0:2] + 1
         landmarks = sides[:, :, None] * relative + boxes[:, :, None, 0:2] - 1
-        boxes = _shift(boxes[..., :4], offsets.reshape(*alive.shape, 4), extent=1)
+        boxes = shift(boxes[..., :4], offsets.reshape(*alive.shape, 4), extent=1)
         faces = torch.cat([boxes, scores[..., None], landmarks.flatten(2)], dim=2).flip(1)  # of equal scores the last is first
         alive = alive.flip(1)
-        order = _best(faces[..., 4].where(alive, -1), faces.shape[1])
-        faces, alive = _taken(faces, order), alive.gather(1, order)
+        order = best(faces[..., 4].where(alive, -1), faces.shape[1])
+        faces, alive = taken(faces, order), alive.gather(1, order)
         # The weights were tuned with boxes that include their last pixel: hence one more on the far side.
         inclusive = torch.cat([faces[..., 0:2], faces[..., 2:4] + 1], dim=2)
-        alive, settled = _suppress(_overlapping(inclusive, threshold=0.7, over="smaller"), alive)
+        alive, settled = suppress(overlapping(inclusive, threshold=0.7, over="smaller"), alive)
         return torch.cat([faces, alive[..., None]], dim=2), settled
 
 
@@ -207,13 +209,18 @@ class _Plan(NamedTuple):
         n = sum(map(len, corners))
         least, most = _CANDIDATES
         candidates = min(max(1 << (n // _CELLS_A_CANDIDATE).bit_length(), least), most, max(n, 1))
-        largest = max((len(level.top) * len(level.left) for level in levels), default=1)
+        of_level = len(levels[0].top) * len(levels[0].left) if levels else 1
+        limits = (
+            _PIXELS_AT_ONCE // (height * width or 1),
+            _LEVEL_PIXELS_AT_ONCE // of_level,
+            _PAIRS_AT_ONCE // candidates**2,
+        )
         return cls(
             levels=tuple(levels),
             corners=torch.from_numpy(np.concatenate(corners)).to(device),
             level_of=torch.from_numpy(np.concatenate(level_of)).to(device),
             candidates=candidates,
-            at_once=max(min(_PIXELS_AT_ONCE // largest, _PAIRS_AT_ONCE // candidates**2), 1),
+            at_once=max(min(limits), 1),
         )
 
 
@@ -255,67 +262,6 @@ def _crops(sums: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
     of_bins = flat[lower + right_] - flat[lower + left_] - flat[upper + right_] + flat[upper + left_]
     divisors = (bottom - top).float()[..., None] * (right - left).float()[:, :, None, :]
     return functional.pad(of_bins.float() / divisors[..., None], (0, 1)).flatten(0, 1), inside
-
-
-def _best(scores: Tensor, places: int) -> Tensor:
-    """Return where the best scores of each picture are, (b, places), best first; of equal ones the first comes first."""
-    if places >= scores.shape[1]:
-        return scores.sort(dim=1, descending=True, stable=True).indices
-    some = scores.topk(places, dim=1, sorted=False).indices.sort(dim=1).values
-    return some.gather(1, _best(scores.gather(1, some), places))
-
-
-def _taken(values: Tensor, places: Tensor) -> Tensor:
-    """Return (b, places, m) of (b, n, m)."""
-    return values.gather(1, places[..., None].expand(-1, -1, values.shape[2]))
-
-
-def _packed(boxes: Tensor, alive: Tensor, places: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the boxes that are alive in their order, in as many places, who is alive, and which pictures have more."""
-    order = alive.sort(dim=1, descending=True, stable=True).indices[:, :places]
-    return _taken(boxes, order), alive.gather(1, order), alive.sum(dim=1) > places
-
-
-def _overlapping(boxes: Tensor, *, threshold: float, over: Literal["union", "smaller"]) -> Tensor:
-    """Return whether each two of a picture's boxes share more than this share, (b, n, n) for (b, n, 4)."""
-    x1, y1, x2, y2 = boxes.unbind(dim=2)
-    across = torch.minimum(x2[:, :, None], x2[:, None, :]) - torch.maximum(x1[:, :, None], x1[:, None, :])
-    down = torch.minimum(y2[:, :, None], y2[:, None, :]) - torch.maximum(y1[:, :, None], y1[:, None, :])
-    shared = across.clamp_(min=0) * down.clamp_(min=0)
-    areas = (x2 - x1).clamp(min=0) * (y2 - y1).clamp(min=0)  # (b, n)
-    if over == "smaller":
-        return shared > threshold * torch.minimum(areas[:, :, None], areas[:, None, :])
-    apart = 1 - shared / (areas[:, :, None] + areas[:, None, :] - shared)
-    return 1 - apart.float() > threshold  # rounded as OpenCV does, whose suppression `cascade` uses
-
-
-def _suppress(overlapping: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
-    """Non-maximum suppression of boxes in the order of their scores: return who stays, (b, n), and which pictures are settled.
-
-    A box goes when one that stays comes before it and overlaps it. Each round knows that of one more box in every chain.
-
-    Args:
-        overlapping: (b, n, n).
-        alive: (b, n), who is a box.
-    """
-    before = overlapping.triu(diagonal=1)
-    stays = known = alive
-    for _ in range(_ROUNDS):
-        stays, known = alive & ~(before & stays[:, :, None]).any(dim=1), stays
-    return stays, (stays == known).all(dim=1)
-
-
-def _shift(boxes: Tensor, offsets: Tensor, *, extent: int) -> Tensor:
-    """Move each corner by its offset, in units of the box's sides plus `extent`."""
-    sides = boxes[..., 2:4] - boxes[..., 0:2] + extent
-    return boxes[..., :4] + offsets * torch.cat([sides, sides], dim=-1)
-
-
-def _square(boxes: Tensor) -> Tensor:
-    """Widen the shorter side about the centre."""
-    low, high = boxes[..., 0:2], boxes[..., 2:4]
-    centres, half = (low + high) / 2, (high - low).amax(dim=-1, keepdim=True).clamp(min=0) / 2
-    return torch.cat([centres - half, centres + half], dim=-1)
 
 
 def _unpacked(faces: Floats) -> Faces | None:
