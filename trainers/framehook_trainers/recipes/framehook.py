@@ -1,4 +1,4 @@
-"""What ships: a network that tells people apart learns ages and genders.
+"""Ours: a network that tells people apart, or one from scratch, learns ages and genders.
 
 Its age is a distribution, so that exact ages and brackets train together.
 """
