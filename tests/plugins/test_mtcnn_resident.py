@@ -184,6 +184,15 @@ def test_suppression_keeps_what_the_greedy_one_keeps(over):
         assert np.flatnonzero(kept).tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize(("backend", "resident"), [("auto", True), ("torch", True), ("openvino", False)])
+def test_only_what_runs_on_torch_goes_to_a_device(monkeypatch, backend, resident):
+    detector = MtcnnDetector(backend=backend)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ResidentCascade, "__init__", lambda self, device, **options: None)
+
+    assert (detector._resident is not None) == resident
+
+
 def test_on_cuda_it_finds_what_the_host_finds_and_never_waits_inside(shared_videos, cuda, host):
     clip = "facenet-multiface-1080p.mp4"
     images = images_of(shared_videos / clip, CLIPS[clip])

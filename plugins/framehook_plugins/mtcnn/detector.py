@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from framehook import Detections, Frame, Image, OptionError, geometry
-from framehook_plugins.backends import Backend, check_backend
+from framehook_plugins.backends import Backend, check_backend, choose_backend
 from framehook_plugins.device import Device, resolve_device
 from framehook_plugins.mtcnn.feeding import load_networks
 
@@ -93,9 +93,9 @@ class MtcnnDetector:
 
     @cached_property
     def _resident(self) -> "ResidentCascade | None":
-        """The cascade for whole pictures on a device of its own; None where there is only a CPU."""
+        """The cascade for whole pictures on a device of its own; None where the networks run on the CPU."""
         device = resolve_device(self._device)
-        if device.type == "cpu":
+        if device.type == "cpu" or choose_backend(self._backend, self._device) != "torch":
             return None
         from framehook_plugins.mtcnn.resident import ResidentCascade
 
