@@ -1,5 +1,6 @@
 """What a classifier said of the views of a track, as one value: the mathematics behind `Column`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,20 +16,36 @@ _LEAST_WEIGHT = 1e-6  # a view of quality 0 still counts when there is no other
 
 
 @dataclass(slots=True)
+class _Sum:
+    """Of what the views of a track said in one column, those left out that said nothing."""
+
+    weight: float = 0.0
+    total: Any = 0.0
+
+    def add(self, value: Any, weight: float) -> None:
+        self.weight += weight
+        self.total = self.total + weight * value
+
+    @property
+    def mean(self) -> Any:
+        return self.total / self.weight
+
+
+@dataclass(slots=True)
 class _Track:
-    """Weighted sums over a track's views."""
+    """What is known of one track."""
 
     seconds: float
-    weight: float = 0.0
-    sums: dict[str, Any] = field(default_factory=dict)
+    sums: dict[str, _Sum] = field(default_factory=dict)
+    last: dict[str, Any] = field(default_factory=dict)
 
 
 class TrackAggregator:
     """Turns one classifier's values for single views into values for tracks, in one stream.
 
     With w the views' qualities and m, s, p what a view reported: mean = Σwm / Σw; std² = Σw(s² + m²) / Σw - mean², the variance
-    of the mixture of the views; probabilities = Σwp / Σw. Memory grows with the tracks of the last ten minutes, not with the
-    stream.
+    of the mixture of the views; probabilities = Σwp / Σw. A view that reports NaN or no word says nothing of that column. Memory
+    grows with the tracks of the last ten minutes, not with the stream.
 
     Args:
         columns: as the classifier declares them.
@@ -37,6 +54,7 @@ class TrackAggregator:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = tuple(columns)
         self._tracks: dict[int, _Track] = {}
+        self._dtypes: dict[str, np.dtype[Any]] = {}  # of the `last` columns, once a view was seen
         self._swept = 0.0
 
     def report(self, detections: Detections, views: Detections, rows: NDArray[np.int64], seconds: float) -> Detections:
@@ -60,25 +78,36 @@ class TrackAggregator:
         return detections.with_attributes(**new)
 
     def _add(self, views: Detections, seconds: float) -> None:
+        for column in self._columns:
+            if column.aggregate == "last" and column.name in views.attributes:
+                self._dtypes.setdefault(column.name, views.attributes[column.name].dtype)
         quality = views.attributes.get("quality")
         for i, track_id in enumerate(views.tracks.tolist()):
             if track_id == NO_TRACK:
                 continue
             track = self._tracks.setdefault(track_id, _Track(seconds))
-            weight = 1.0 if quality is None else max(float(quality[i]), _LEAST_WEIGHT)
-            track.weight += weight
+            weight = 1.0 if quality is None else max(_LEAST_WEIGHT, float(quality[i]))
             for column in self._columns:
-                _accumulate(track.sums, column, views, i, weight)
+                _accumulate(track, column, views, i, weight)
 
     def _values(self, column: Column, detections: Detections, views: Detections, rows: NDArray[np.int64]) -> NDArray[Any]:
-        values = _missing(column, len(detections), views)
-        alone = views.tracks == NO_TRACK
-        if alone.any():
-            values[rows[alone]] = views.attributes[column.name][alone]
+        dtype, missing = self._type(column)
+        said = [missing] * len(detections)
         for i, track_id in enumerate(detections.tracks.tolist()):
             if track_id != NO_TRACK and (track := self._tracks.get(track_id)) is not None:
-                values[i] = _value(track, column, self._columns)
-        return values
+                said[i] = _value(track, column, missing)
+        for view in np.flatnonzero(views.tracks == NO_TRACK):
+            said[rows[view]] = views.attributes[column.name][view]
+        return np.array(said, dtype)
+
+    def _type(self, column: Column) -> tuple[Any, Any]:
+        """Return the type of a column's values, and what stands for a missing one."""
+        if column.aggregate == "vote":
+            return f"<U{max(map(len, column.categories), default=1)}", ""
+        dtype = self._dtypes.get(column.name, np.dtype(np.float32))
+        if dtype.kind == "U":
+            return str, ""  # as long as this frame's words are
+        return dtype if dtype.kind == "f" else np.float64, math.nan  # float64 holds whole numbers, and NaN beside them
 
     def _sweep(self, seconds: float) -> None:
         """Forget tracks not seen for long; once a minute of the stream's time is enough."""
@@ -89,45 +118,45 @@ class TrackAggregator:
                 del self._tracks[track_id]
 
 
-def _accumulate(sums: dict[str, Any], column: Column, views: Detections, i: int, weight: float) -> None:
-    """Add row i of the views to a track's sums."""
-    if column.aggregate == "probability":
-        return  # it is the vote's
-    value = views.attributes[column.name][i]
+def _accumulate(track: _Track, column: Column, views: Detections, i: int, weight: float) -> None:
+    """Add what row i of the views says in a column."""
+    names = [name for name in (column.name, column.of) if name in views.attributes]
+    said = [views.attributes[name][i] for name in names]
+    if column.aggregate == "probability" or any(map(_says_nothing, said)):
+        return  # a probability is the vote's
+    value, *others = said
+    if column.aggregate == "last":
+        track.last[column.name] = value
+        return
+    total = track.sums.setdefault(column.name, _Sum())
     if column.aggregate == "mean":
-        sums[column.name] = sums.get(column.name, 0.0) + weight * float(value)
+        total.add(float(value), weight)
     elif column.aggregate == "std":
-        mean = float(views.attributes[column.of][i])
-        sums[column.name] = sums.get(column.name, 0.0) + weight * (float(value) ** 2 + mean**2)
-    elif column.aggregate == "vote":
-        score = float(views.attributes[column.of][i]) if column.of else 1.0
-        others = max(len(column.categories) - 1, 1)
-        shares = np.full(len(column.categories), (1 - score) / others)
-        shares[column.categories.index(str(value))] = score
-        sums[column.name] = sums.get(column.name, 0.0) + weight * shares
+        mean = float(others[0])
+        total.add(np.array([float(value) ** 2 + mean**2, mean]), weight)
     else:
-        sums[column.name] = value
+        score = float(others[0]) if others else 1.0
+        shares = np.full(len(column.categories), (1 - score) / max(len(column.categories) - 1, 1))
+        shares[column.categories.index(str(value))] = score
+        total.add(shares, weight)
 
 
-def _value(track: _Track, column: Column, columns: Sequence[Column]) -> Any:
+def _says_nothing(value: Any) -> bool:
+    return not value if isinstance(value, str) else bool(np.isnan(value))
+
+
+def _value(track: _Track, column: Column, missing: Any) -> Any:
     """Return a track's aggregate of one column."""
+    if column.aggregate == "last":
+        return track.last.get(column.name, missing)
+    total = track.sums.get(column.of if column.aggregate == "probability" else column.name)
+    if total is None:
+        return missing
     if column.aggregate == "mean":
-        return track.sums[column.name] / track.weight
+        return total.mean
     if column.aggregate == "std":
-        mean = track.sums[column.of] / track.weight
-        return max(track.sums[column.name] / track.weight - mean**2, 0.0) ** 0.5
+        second, mean = total.mean
+        return max(second - mean**2, 0.0) ** 0.5
     if column.aggregate == "vote":
-        return column.categories[int(np.argmax(track.sums[column.name]))]
-    if column.aggregate == "probability":
-        return float(np.max(track.sums[column.of])) / track.weight
-    return track.sums[column.name]
-
-
-def _missing(column: Column, n: int, views: Detections) -> NDArray[Any]:
-    """Return n missing values of the column's type."""
-    if column.aggregate == "vote":
-        return np.full(n, "", f"<U{max(map(len, column.categories), default=1)}")
-    sample = views.attributes.get(column.name)
-    if sample is not None and sample.dtype.kind == "U":
-        return np.full(n, "", sample.dtype)
-    return np.full(n, np.nan, np.float32)
+        return column.categories[int(np.argmax(total.total))]
+    return float(np.max(total.mean))

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook.contracts import Refiner, Tracker
+from framehook import returned
+from framehook.contracts import Analyzer, Refiner, Tracker
 from framehook.detections import NO_TRACK, Detections
 from framehook.errors import FramehookError, StageError
 from framehook.frame import Frame
@@ -100,9 +101,9 @@ class Analysis:
         due = [item for item in items if item.detect]
         if not due:
             return
-        detector = self._stages.detector
-        found = self._ask(detector, "detect", due, lambda: detector.detect([item.frame for item in due]))
-        for item, detections in zip(due, self._one_each(detector, found, due), strict=True):
+        detector, frames = self._stages.detector, [item.frame for item in due]
+        found = self._ask(detector, "detect", due, lambda: returned.one_each(detector.detect(frames), frames=len(frames)))
+        for item, detections in zip(due, found, strict=True):
             item.detections = detections
 
     def _expect(self, items: list[_Item]) -> None:
@@ -118,7 +119,7 @@ class Analysis:
 
     def _known(self, tracker: Tracker, item: _Item) -> Detections:
         last = item.state.last
-        expected = self._ask(tracker, "track", [item], partial(tracker.predict, item.frame))
+        expected = self._ask(tracker, "track", [item], lambda: returned.detections(tracker.predict(item.frame)))
         expected = expected.without_attributes(*expected.attributes)
         if self._refiner is None:
             return expected[np.isin(expected.tracks, last.tracks)]  # nobody has seen the others, so they are not reported
@@ -134,8 +135,8 @@ class Analysis:
         if refiner is None or not due:
             return
         frames, near = [item.frame for item in due], [item.near for item in due]
-        found = self._ask(refiner, "refine", due, lambda: refiner.refine(frames, near))
-        for item, refined in zip(due, self._one_each(refiner, found, due), strict=True):
+        found = self._ask(refiner, "refine", due, lambda: returned.one_each(refiner.refine(frames, near), frames=len(frames)))
+        for item, refined in zip(due, found, strict=True):
             item.detections = refined
             # A tracker also expects those it has lost from sight; these need not be there.
             seen = item.near.tracks[np.isin(item.near.tracks, item.state.last.tracks)]
@@ -154,8 +155,7 @@ class Analysis:
     def _track(self, items: list[_Item]) -> None:
         for item in items:
             if (tracker := item.state.tracker) is not None and (item.detect or self._refiner):
-                tracked = self._ask(tracker, "track", [item], partial(tracker.update, item.frame, item.detections))
-                item.detections = self._same_rows(tracker, tracked, item.detections)
+                item.detections = self._ask(tracker, "track", [item], partial(_tracked, tracker, item))
                 if item.detect:
                     item.state.take_in_found(item.detections)
                 item.state.last = item.detections.without_attributes(*item.detections.attributes)
@@ -173,12 +173,14 @@ class Analysis:
             return
         classifier = self._stages.classifiers[index]
         frames, views = [item.frame for item in due], [item.views for item in due]
-        found = self._ask(classifier, "classify", due, lambda: classifier.classify(frames, views))
-        for item, classified in zip(due, self._one_each(classifier, found, due), strict=True):
-            item.views = self._same_rows(classifier, classified, item.views)
-            missing = [column.name for column in classifier.columns if column.name not in classified.attributes]
-            if missing:
-                raise self._blame(classifier, f"declared the columns {missing} and did not add them")
+
+        def classify() -> list[Detections]:
+            found = returned.one_each(classifier.classify(frames, views), frames=len(frames))
+            kept = map(returned.same_rows, found, views)
+            return [returned.with_columns(classified, classifier.columns) for classified in kept]
+
+        for item, classified in zip(due, self._ask(classifier, "classify", due, classify), strict=True):
+            item.views = classified
 
     def _report(self, index: int, items: list[_Item]) -> None:
         for item in items:
@@ -189,11 +191,11 @@ class Analysis:
         for item in items:
             for analyzer in item.state.analyzers:
                 before = FrameResult(frame=item.frame, detections=item.detections, events=item.events)
-                after = self._ask(analyzer, "analyze", [item], partial(analyzer.analyze, before))
+                after = self._ask(analyzer, "analyze", [item], partial(_analyzed, analyzer, before))
                 item.detections, item.events = after.detections, after.events
 
     def _ask(self, plugin: object, stage: str, items: list[_Item], call: Callable[[], _Result]) -> _Result:
-        """Call into a plugin, on the clock of the streams whose frames it works on."""
+        """Call into a plugin, on the clock of the streams whose frames it works on; what it returns wrongly is its failure."""
         start = time.perf_counter()
         try:
             return call()
@@ -204,20 +206,13 @@ class Analysis:
             for item in items:
                 item.state.counters.spend(stage, share)
 
-    def _one_each(self, plugin: object, found: Sequence[Detections], items: list[_Item]) -> Sequence[Detections]:
-        if len(found) != len(items):
-            raise self._blame(plugin, f"returned {len(found)} results for {len(items)} frames, wanted one for each, in order")
-        return found
 
-    def _same_rows(self, plugin: object, after: Detections, before: Detections) -> Detections:
-        if len(after) != len(before):
-            raise self._blame(plugin, f"returned {len(after)} detections for {len(before)}, wanted the same in the same order")
-        return after
+def _tracked(tracker: Tracker, item: _Item) -> Detections:
+    return returned.same_rows(tracker.update(item.frame, item.detections), item.detections)
 
-    def _blame(self, plugin: object, what: str) -> _PluginError:
-        raised = _PluginError(self._stages.name(plugin))
-        raised.__cause__ = ValueError(what)
-        return raised
+
+def _analyzed(analyzer: Analyzer, before: FrameResult) -> FrameResult:
+    return returned.result(analyzer.analyze(before))
 
 
 def _turns(items: list[_Item]) -> list[list[_Item]]:

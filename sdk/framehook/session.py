@@ -7,7 +7,7 @@ from typing import Self
 
 from framehook.analysis import Analysis
 from framehook.delivery import Delivery
-from framehook.errors import UsageError
+from framehook.errors import FramehookError, UsageError
 from framehook.frame import Frame, Image, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
 from framehook.stages import Stages
@@ -45,6 +45,7 @@ class Session:
         Raises:
             UsageError: the session is closed, or the picture is of the wrong kind or size.
             StageError: a plugin raised; the session can go on with the next picture.
+            StageError, OutputError: a sink failed, and takes no more; the session can go on with the others.
         """
         if self._closed:
             raise UsageError(f"session '{self._name}' is closed: open another one with pipeline.session()")
@@ -72,7 +73,11 @@ class Session:
         results, error = self._analysis.process([(self._state, frame)])
         if error is not None:
             raise error
-        self._delivery.write(self._state, results[0])
+        try:
+            self._delivery.write(self._state, results[0])
+        except FramehookError as failure:
+            self._counters.error = str(failure)  # what the other sinks say at the end must not vouch for this one's file
+            raise
         return results[0]
 
     @property

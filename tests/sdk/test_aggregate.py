@@ -78,3 +78,32 @@ def test_the_last_value_is_the_last_one():
     report(aggregator, faces([1]), faces([1]).with_attributes(mood=["calm"]), [0])
     said = report(aggregator, faces([1]), faces([1]).with_attributes(mood=["angry"]), [0])
     assert said["mood"].tolist() == ["angry"]
+
+
+def words(tracks, *said):
+    return faces(tracks).with_attributes(mood=list(said))
+
+
+def test_the_last_word_stays_whole_whatever_is_seen_beside_it():
+    aggregator = TrackAggregator((Column(name="mood"),))
+    report(aggregator, faces([1]), words([1], "furious"), [0])
+    assert report(aggregator, faces([1, 2]))["mood"].tolist() == ["furious", ""]
+    assert report(aggregator, faces([1, 2]), words([2], "calm"), [1])["mood"].tolist() == ["furious", "calm"]
+
+
+def test_the_last_number_stays_exact():
+    aggregator = TrackAggregator((Column(name="badge"),))
+    report(aggregator, faces([1]), faces([1]).with_attributes(badge=[123456789]), [0])
+    said = report(aggregator, faces([1, 2]))["badge"]
+    assert said[0] == 123456789
+    assert np.isnan(said[1])
+
+
+def test_a_view_that_says_nothing_changes_nothing():
+    aggregator = TrackAggregator(COLUMNS)
+    report(aggregator, faces([1]), view(1, age=np.nan, std=4, gender="", score=np.nan, quality=1.0), [0])
+    assert report(aggregator, faces([1]))["gender"].tolist() == [""]
+    report(aggregator, faces([1]), view(1, age=30, std=4, gender="male", score=0.9, quality=1.0), [0])
+    said = report(aggregator, faces([1]), view(1, age=np.nan, std=4, gender="", score=np.nan, quality=1.0), [0])
+    assert (said["age"], said["age_std"], said["gender_score"]) == pytest.approx((30, 4, 0.9))
+    assert said["gender"].tolist() == ["male"]

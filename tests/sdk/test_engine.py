@@ -6,7 +6,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from framehook import Detections, Event, FrameResult, Pipeline, SourceError, SourceSpec, StageError, StreamInfo, UsageError
+from framehook import (
+    Column,
+    Detections,
+    Event,
+    FrameResult,
+    Pipeline,
+    SourceError,
+    SourceSpec,
+    StageError,
+    StreamInfo,
+    UsageError,
+)
 from framehook.analysis import Analysis
 from framehook.engine import Selection
 from framehook.stages import Stages
@@ -104,9 +115,14 @@ def test_a_detector_that_raises_is_named_and_what_came_before_is_written():
     assert sink.closed == 1
 
 
-class Forgetful:
+class Detecting:
+    """Detects, or does what one who begins to write a detector does."""
+
+    def __init__(self, found):
+        self.found = found
+
     def detect(self, frames):
-        return [Detections.empty()] * (len(frames) - 1)
+        return self.found(frames)
 
 
 class Greedy(OrderTracker):
@@ -114,16 +130,64 @@ class Greedy(OrderTracker):
         return detections[[]]
 
 
+class Speechless(OrderTracker):
+    def update(self, frame, detections):
+        return None
+
+
+class Moody:
+    columns: ClassVar = (
+        Column(name="mood", aggregate="vote", categories=("calm", "angry")),
+        Column(name="age", aggregate="mean"),
+    )
+
+    def __init__(self, **said):
+        self.said = said
+
+    def classify(self, frames, detections):
+        return [
+            found.with_attributes(**{name: [value] * len(found) for name, value in self.said.items()}) for found in detections
+        ]
+
+
+class Absent:
+    def analyze(self, result):
+        pass
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ({"detector": Forgetful()}, "'Forgetful' failed on frame 0 .*returned 0 results for 1 frames, wanted one for each"),
-        ({"tracker": Greedy()}, "'Greedy' failed on frame 0 .*returned 0 detections for 1, wanted the same in the same order"),
+        ({"detector": Detecting(lambda frames: [])}, "returned 0 results for 1 frames, wanted one for each"),
+        ({"detector": Detecting(lambda frames: None)}, "returned None, wanted a list with Detections for each frame"),
+        ({"detector": Detecting(lambda frames: (Detections.empty() for _ in frames))}, "returned a value of type generator"),
+        ({"detector": Detecting(lambda frames: [None for _ in frames])}, "returned None for a frame, wanted Detections"),
+        ({"tracker": Greedy()}, "returned 0 detections for 1, wanted the same in the same order"),
+        ({"tracker": Speechless()}, "returned None for a frame, wanted Detections"),
+        ({"classifiers": [Moody(mood="calm")]}, r"declared the columns \['age'\] and did not add them"),
+        ({"classifiers": [Moody(mood="glad", age=3)]}, "gave column 'mood' the value 'glad', wanted one of calm, angry"),
+        ({"classifiers": [Moody(mood="calm", age="3")]}, "gave column 'age' values of type <U1, wanted numbers"),
+        ({"classifiers": [Moody(mood="calm", age=(3, 4))]}, r"gave column 'age' the shape \(1, 2\), wanted \(1,\)"),
+        ({"analyzers": [Absent()]}, "returned None, wanted a FrameResult"),
     ],
-    ids=["detector", "tracker"],
+    ids=[
+        "too few",
+        "no list",
+        "generator",
+        "no detections",
+        "lost rows",
+        "no return",
+        "column",
+        "word",
+        "text",
+        "shape",
+        "analyzer",
+    ],
 )
 def test_a_plugin_that_breaks_its_contract_is_named(stages, message):
-    with pytest.raises(StageError, match=message):
+    (stage,) = stages.values()
+    name = type(stage[0] if isinstance(stage, list) else stage).__name__
+    with pytest.raises(StageError, match=rf"plugin '{name}' failed on frame \d .*{message}"):
         list(pipeline(**stages).run(images(10)))
 
 
@@ -400,8 +464,8 @@ def test_a_selection_takes_frames_by_time_and_number(selection, wanted):
 def test_a_stage_that_keeps_no_protocol_is_refused():
     with pytest.raises(UsageError, match=r"a detector is a plugin's name or an object with detect\(frames\), got MemorySink"):
         Pipeline(detector=MemorySink())
-    with pytest.raises(UsageError, match=r"a tracker is .* got Forgetful"):
-        pipeline(tracker=Forgetful)
+    with pytest.raises(UsageError, match=r"a tracker is .* got FixedDetector"):
+        pipeline(tracker=FixedDetector)
 
 
 def test_memory_does_not_hold_what_has_been_consumed():

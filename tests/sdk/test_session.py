@@ -51,6 +51,17 @@ def test_a_plugin_that_raises_is_named_and_the_session_goes_on():
         assert session.push(grey_image(64, 48), seconds=2).frame.index == 2
 
 
+def test_a_sink_that_failed_is_told_once_and_the_others_know_of_it():
+    good = MemorySink()
+    with pipeline(sinks=[MemorySink(fail_at=1), good]).session("door") as session:
+        session.push(grey_image(64, 48), seconds=0)
+        with pytest.raises(StageError, match="sink 'MemorySink' failed writing frame 1 of 'door'"):
+            session.push(grey_image(64, 48), seconds=1)
+        session.push(grey_image(64, 48), seconds=2)
+    assert len(good.results) == 3
+    assert "told to fail" in good.ended[0].error
+
+
 def test_a_closed_session_takes_no_more():
     session = pipeline().session("door")
     session.close()

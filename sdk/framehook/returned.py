@@ -1,0 +1,79 @@
+"""What plugins return, held against their contracts before anybody relies on it."""
+
+from collections.abc import Sequence
+
+from framehook.contracts import Column
+from framehook.detections import Detections
+from framehook.results import FrameResult
+
+
+def one_each(found: Sequence[Detections], *, frames: int) -> Sequence[Detections]:
+    """Return what was found in each frame.
+
+    Raises:
+        ValueError: it is no sequence of `Detections`, or has another length.
+    """
+    if not isinstance(found, Sequence):
+        raise ValueError(f"returned {_kind(found)}, wanted a list with Detections for each frame")
+    if len(found) != frames:
+        raise ValueError(f"returned {len(found)} results for {frames} frames, wanted one for each, in order")
+    return [detections(each) for each in found]
+
+
+def detections(given: Detections) -> Detections:
+    """Return the detections of one frame.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if not isinstance(given, Detections):
+        raise ValueError(f"returned {_kind(given)} for a frame, wanted Detections")
+    return given
+
+
+def same_rows(after: Detections, before: Detections) -> Detections:
+    """Return detections of which none may have been added or left out.
+
+    Raises:
+        ValueError: there are more or fewer, or they are something else.
+    """
+    if len(detections(after)) != len(before):
+        raise ValueError(f"returned {len(after)} detections for {len(before)}, wanted the same in the same order")
+    return after
+
+
+def with_columns(classified: Detections, columns: Sequence[Column]) -> Detections:
+    """Return detections to which a classifier has added what it declares.
+
+    Raises:
+        ValueError: a column is missing, or holds what it cannot.
+    """
+    given = classified.attributes
+    missing = sorted({name for column in columns for name in (column.name, column.of) if name} - given.keys())
+    if missing:
+        raise ValueError(f"declared the columns {missing} and did not add them")
+    for column in columns:
+        values = given[column.name]
+        if values.ndim != 1:
+            raise ValueError(f"gave column '{column.name}' the shape {values.shape}, wanted ({len(values)},)")
+        if column.aggregate == "vote":
+            for word in {*values.tolist()} - {*column.categories, ""}:
+                raise ValueError(f"gave column '{column.name}' the value {word!r}, wanted one of {', '.join(column.categories)}")
+        elif column.aggregate != "last" and values.dtype.kind not in "fiub":
+            raise ValueError(f"gave column '{column.name}' values of type {values.dtype}, wanted numbers")
+    return classified
+
+
+def result(given: FrameResult) -> FrameResult:
+    """Return what an analyzer made of a result.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(given, FrameResult):
+        raise ValueError(f"returned {_kind(given)}, wanted a FrameResult")
+    return given
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
