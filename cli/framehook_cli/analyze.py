@@ -1,7 +1,7 @@
 """`framehook analyze`: recordings in, files out."""
 
 import json
-import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,18 @@ import click
 
 from framehook import (
     FramehookError,
-    OutputError,
+    OptionError,
     Pipeline,
     Plugins,
     SourceSpec,
     StreamStatistics,
+    UsageError,
     parse_spec,
     read_config,
 )
-from framehook_cli.outputs import counted, meter, verbosity
-from framehook_plugins.sinks.summary import is_complete
+from framehook_cli.outputs import check_writable, counted, meter, verbosity
+from framehook_plugins.sinks.summary import read_complete
+from framehook_plugins.sinks.values import plain
 
 _DEFAULT_SINKS = ("csv", "jsonl")
 
@@ -62,12 +64,12 @@ def analyze(
     configured = read_config(config) if config else {}
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     merged = {"out": Path("framehook-results"), **configured, **given}
-    merged["sinks"] = _sinks(list(merged.get("sinks") or _DEFAULT_SINKS), annotate=annotate)
+    merged["sinks"] = _sinks(merged.get("sinks", _DEFAULT_SINKS), annotate=annotate)
     out = Path(merged["out"])
     pipeline = Pipeline(**merged, plugins=installed)
     specs = pipeline.open_sources(list(sources))
-    _check_writable(out)
-    left = [spec for spec in specs if not (resume and is_complete(out / spec.name / "summary.json"))]
+    check_writable(out)
+    left = _left_over(specs, pipeline, out) if resume else specs
     if not quiet and len(left) < len(specs):
         click.echo(f"{len(specs) - len(left)} of {len(specs)} sources are complete already", err=True)
     return _run(pipeline, left, out, quiet=quiet, as_json=as_json) if left else 0
@@ -98,24 +100,65 @@ def _run(pipeline: Pipeline, specs: list[SourceSpec], out: Path, *, quiet: bool,
     return 0
 
 
-def _sinks(sinks: list[Any], *, annotate: bool) -> list[Any]:
+def _sinks(sinks: object, *, annotate: bool) -> list[Any]:
     """Add the sinks that every analysis has; the summary comes last, since it says that the others are whole."""
-    names = [parse_spec(sink)[0] if isinstance(sink, str) else sink.get("name") for sink in sinks]
+    if not isinstance(sinks, (list, tuple)):
+        raise OptionError(f'sinks must be a list, such as ["csv", "jsonl"], got {sinks!r}')
+    names = [_named(sink)[0] for sink in sinks]
     added = ["tracks", *(["video"] if annotate else []), "summary"]
-    return sinks + [name for name in added if name not in names]
+    return [*sinks, *(name for name in added if name not in names)]
 
 
-def _check_writable(out: Path) -> None:
-    """Say now what would else be said after the models are loaded.
+def _named(sink: object) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the options of a sink that is named in the configuration or on the command line."""
+    if isinstance(sink, str):
+        return parse_spec(sink)
+    if isinstance(sink, Mapping):
+        return str(sink.get("name")), sink
+    raise OptionError(f'a sink must be text, such as "csv", or a table with its name, got {sink!r}')
+
+
+def _left_over(specs: list[SourceSpec], pipeline: Pipeline, out: Path) -> list[SourceSpec]:
+    """Return the sources whose results are not complete yet.
 
     Raises:
-        OutputError: the folder cannot be made, or nothing can be written into it.
+        UsageError: what is there came from another source or other settings, or analysing the rest would overwrite it.
     """
-    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise OutputError(f"cannot write results into '{out}': '{existing}' is a file; choose another --out")
-    if not os.access(existing, os.W_OK):
-        raise OutputError(f"cannot write results into '{out}': no permission to write in '{existing}'; choose another --out")
+    left = []
+    for spec in specs:
+        summary = read_complete(out / spec.name / "summary.json")
+        if summary is None:
+            left.append(spec)
+        else:
+            _check_same(summary, spec, pipeline, out)
+    shared = [path for sink in pipeline.settings["sinks"] if "{stream}" not in (path := _named(sink)[1].get("path", "{stream}"))]
+    if shared and 0 < len(left) < len(specs):
+        raise UsageError(
+            f"--resume would write '{shared[0]}' anew, without the sources that are complete; put {{stream}} into its path, or "
+            "leave out --resume to analyse all of them"
+        )
+    return left
+
+
+def _check_same(summary: dict[str, Any], spec: SourceSpec, pipeline: Pipeline, out: Path) -> None:
+    """Refuse to take results for those of this run when they are others."""
+    there = summary["stream"].get("location")
+    if there != spec.location:
+        raise UsageError(
+            f"'{out / spec.name}' holds the results of {there or 'another source'}, not of {spec.location or spec.name}: choose "
+            "another --out, or leave out --resume to overwrite them"
+        )
+    before, now = summary["options"], plain(pipeline.settings)
+    other = [name for name in now if name != "out" and now[name] != before.get(name)]
+    if other:
+        raise UsageError(
+            f"'{out / spec.name}' was made with {other[0]} {_brief(before.get(other[0]))}, not {_brief(now[other[0]])}: choose "
+            "another --out, or leave out --resume to overwrite it"
+        )
+
+
+def _brief(setting: object) -> str:
+    return json.dumps(setting, ensure_ascii=False)
 
 
 def _tell(statistics: StreamStatistics, out: Path) -> None:

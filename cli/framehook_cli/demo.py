@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter
-from framehook_cli.outputs import counted, meter
+from framehook_cli.outputs import check_writable, counted, meter
 
 _SIZE = (640, 480)
 _RATE = 25
@@ -25,6 +25,7 @@ def demo(installed: Plugins, out: Path, quiet: bool, verbose: bool) -> None:
     A virtual camera moves over the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is
     downloaded.
     """
+    check_writable(out)
     clip = make_clip(out / "grace-hopper.mp4")
     pipeline = Pipeline(sinks=["csv", "jsonl", "tracks", "video", "summary"], out=out, plugins=installed)
     last: FrameResult | None = None

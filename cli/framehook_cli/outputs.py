@@ -1,16 +1,18 @@
 """What every long command shares: how much it says, and where."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from framehook import FrameResult, StreamInfo
+from framehook import FrameResult, OutputError, StreamInfo
 
 _LINE_EVERY_SECONDS = 5.0
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -30,6 +32,19 @@ def verbosity(command: Command) -> Command:
 def counted(n: int, thing: str) -> str:
     """Return `1 track` or `2 tracks`."""
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
+def check_writable(out: Path) -> None:
+    """Say now what would else be said after the models are loaded.
+
+    Raises:
+        OutputError: the folder cannot be made, or nothing can be written into it.
+    """
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise OutputError(f"cannot write results into '{out}': '{existing}' is a file; choose another --out")
+    if not os.access(existing, os.W_OK):
+        raise OutputError(f"cannot write results into '{out}': no permission to write in '{existing}'; choose another --out")
 
 
 class Meter:

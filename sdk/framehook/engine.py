@@ -113,7 +113,9 @@ class Engine:
         self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
         self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=2 * batch)
         self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=2 * batch)
+        self._decoders: list[threading.Thread] = []
         self._stopping = threading.Event()
+        self._left = False
         self._finished = False
 
     def results(self) -> Generator[FrameResult]:
@@ -123,7 +125,7 @@ class Engine:
             StageError: a plugin raised.
             SourceError: a source could not be opened or decoded; the other sources were finished first.
         """
-        decoders = self._start(self._decoders())
+        self._decoders += self._start(self._decoding())  # one of them may add another one meanwhile
         others = self._start([("inference", self._infer), ("sinks", self._deliver)])
         discard = False
         try:
@@ -134,7 +136,12 @@ class Engine:
                 yield message
             self._raise_source_errors()
         finally:
-            self._shut_down(decoders, others, discard=discard)
+            self._shut_down(others, discard=discard)
+
+    def stop(self) -> None:
+        """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
+        self._left = True
+        self._stop(discard=False)
 
     def statistics(self) -> Mapping[str, StreamStatistics]:
         """Return how each stream went so far, by name."""
@@ -142,7 +149,7 @@ class Engine:
 
     # --- starting and stopping, on the caller's thread
 
-    def _decoders(self) -> list[tuple[str, Callable[[], None]]]:
+    def _decoding(self) -> list[tuple[str, Callable[[], None]]]:
         workers = [("decode", self._decode_recorded)] * min(len(self._recorded), _RECORDED_AT_ONCE)
         live = [("decode", partial(self._decode, stream)) for stream in self._streams if stream.spec.live]
         return [*workers, *live]
@@ -161,13 +168,15 @@ class Engine:
             try:
                 message = self._ready.get(timeout=1.0)  # without a timeout, Ctrl-C would not come through on Windows
             except queue.Empty:
+                if self._left:  # a source that hangs is waited for below, where patience has an end
+                    return None
                 continue
             self._finished = message is None
             return message
 
-    def _shut_down(self, decoders: list[threading.Thread], others: list[threading.Thread], *, discard: bool) -> None:
+    def _shut_down(self, others: list[threading.Thread], *, discard: bool) -> None:
         self._stop(discard=discard)
-        for thread in decoders:
+        for thread in self._decoders:  # one that is waited for may still add another one
             thread.join(_WAIT_FOR_A_SOURCE_SECONDS)
         for stream in self._streams:
             if not stream.decoded.is_set():
@@ -208,6 +217,8 @@ class Engine:
                 return
             stream.counters.started = time.perf_counter()
             with closing(stream.spec.open()) as source:
+                if source.info.live and not stream.spec.live:  # it may never end, and others wait for this thread
+                    self._decoders += self._start([("decode-next", self._decode_recorded)])
                 try:
                     self._decode_frames(stream, source)
                 finally:

@@ -70,6 +70,8 @@ class StreamInfo:
     """Number of frames as the container states it; None where it does not."""
     live: bool = False
     """True for cameras and network streams, whose frames come whether or not we are ready."""
+    location: str | None = None
+    """The file's absolute path, the camera's device, or the address without user, password and query; None for what has none."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -23,6 +23,7 @@ class Inbox(Generic[Key, Item]):
 
     def __init__(self, *, streams: int, capacity: int) -> None:
         self._waiting: dict[Key, deque[object]] = {}
+        self._ended: set[Key] = set()
         self._left = streams
         self._capacity = capacity
         self._stopped = False
@@ -50,8 +51,11 @@ class Inbox(Generic[Key, Item]):
             return True, dropped
 
     def end(self, key: Key) -> None:
-        """Say that a stream has no more items."""
+        """Say that a stream has no more items; a second time says nothing new."""
         with self._changed:
+            if key in self._ended:
+                return
+            self._ended.add(key)
             self._waiting.setdefault(key, deque()).append(_END)
             self._changed.notify_all()
 

@@ -219,6 +219,10 @@ def _registrar(kind: Kind, distribution: str, version: str, offered: list[Plugin
             raise TypeError(f"register('{name}', …) wants a class, got {factory!r}")
         if any((plugin.kind, plugin.name) == (kind, name) for plugin in offered):
             raise ValueError(f"the {kind} '{name}' is registered twice")
+        try:
+            options_of(factory)
+        except Exception as error:  # such as an annotation that names what is imported for type checkers only
+            raise TypeError(f"the options of the {kind} '{name}' cannot be read: {type(error).__name__}: {error}") from error
         offered.append(Plugin(kind, name, distribution, version, factory))
 
     return register

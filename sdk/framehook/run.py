@@ -1,5 +1,6 @@
 """A run over sources, as the caller sees it."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -17,12 +18,14 @@ class Run(Iterator[FrameResult]):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._results = engine.results()
+        self._iterating = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> FrameResult:
-        return next(self._results)
+        with self._iterating:
+            return next(self._results)
 
     @property
     def statistics(self) -> Mapping[str, StreamStatistics]:
@@ -30,8 +33,18 @@ class Run(Iterator[FrameResult]):
         return self._engine.statistics()
 
     def close(self) -> None:
-        """End the run as the end of its streams would; a second call is harmless."""
-        self._results.close()
+        """End the run as the end of its streams would; a second call is harmless.
+
+        Another thread, or a signal's handler, may call it while the loop waits for a result: the loop gets what is on its way,
+        and ends.
+        """
+        if self._iterating.acquire(blocking=False):
+            try:
+                self._results.close()
+            finally:
+                self._iterating.release()
+        else:
+            self._engine.stop()
 
     def __enter__(self) -> Self:
         return self

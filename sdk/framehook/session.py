@@ -20,6 +20,8 @@ _TIME_BASE = Fraction(1, 1_000_000)
 class Session:
     """One pushed stream: no threads, no queues. Use it in a `with` block, or call `close()`.
 
+    One thread at a time pushes into a session; different sessions may be on different threads.
+
     Args:
         name: the stream's name.
         stages: what is done to frames.

@@ -4,6 +4,7 @@ Nothing is opened here: what is missing is told at once, and each source is open
 files need no ten thousand open files.
 """
 
+import os
 import re
 import sys
 import unicodedata
@@ -22,7 +23,7 @@ import numpy as np
 from framehook.contracts import DamageReporter, Source
 from framehook.errors import SourceNotFoundError, UsageError, did_you_mean
 from framehook.frame import Frame, Image, StreamInfo
-from framehook.video import ArrayPicture, VideoSource
+from framehook.video import ArrayPicture, VideoSource, public_location
 
 Images: TypeAlias = Iterable[Image] | Iterable[tuple[float, Image]]
 """Pictures, (height, width, 3) uint8 RGB each, or pairs of a time in seconds and a picture."""
@@ -49,7 +50,8 @@ _LIVE_SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp"
 _RECORDED_SCHEMES = frozenset({"ftp", "http", "https"})
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}:none", "avfoundation"), "win32": ("{}", "vfwcap")}
 _DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file of Windows may be called so
-_NAME_LENGTH = 80  # at most 240 bytes in UTF-8; file systems take 255
+_NAME_LENGTH = 80
+_NAME_BYTES = 200  # in UTF-8; file systems take 255, and what sinks add needs room
 _TICK = Fraction(1, 1_000_000)  # seconds, for pictures that come with a time
 
 
@@ -63,12 +65,15 @@ class SourceSpec:
     """Opens it; its stream is called `name`."""
     live: bool = False
     """True for cameras and network streams."""
+    location: str | None = None
+    """As `StreamInfo.location`, where it is known before opening."""
 
 
 class _Found(NamedTuple):
     name: str  # as it would be called if no other were called so
     open_as: Callable[[str], Source]
     live: bool = False
+    location: str | None = None
 
 
 def open_sources(
@@ -94,7 +99,7 @@ def open_sources(
     specs = []
     for found in finder.resolve(sources):
         name = _unique(found.name, taken)
-        specs.append(SourceSpec(name=name, open=partial(found.open_as, name), live=found.live))
+        specs.append(SourceSpec(name=name, open=partial(found.open_as, name), live=found.live, location=found.location))
     if not specs:
         raise UsageError("no source given; name a file, folder, address or camera, or give pictures")
     return specs
@@ -176,9 +181,9 @@ class _Finder:
         elif isinstance(what, str):
             yield from self._text(what)
         elif isinstance(what, SourceSpec):
-            yield _Found(what.name, lambda name: _named(what.open(), name), what.live)
+            yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
         elif isinstance(what, Source):
-            yield _Found(what.info.name, partial(_named, what))
+            yield _Found(what.info.name, partial(_named, what), what.info.live, what.info.location)
         elif isinstance(what, Iterable):
             yield from self._several(what)
         else:
@@ -227,7 +232,7 @@ class _Finder:
             )
 
     def _file(self, path: Path) -> _Found:
-        return _Found(path.stem, lambda name: self._recorded(path, name=name))
+        return _Found(path.stem, lambda name: self._recorded(path, name=name), location=public_location(path))
 
     def _glob(self, pattern: str) -> Iterator[_Found]:
         matches = glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
@@ -243,9 +248,9 @@ class _Finder:
         if make is not None:
             return _Found(name, lambda name: _named(make(), name))
         if scheme in _LIVE_SCHEMES:
-            return _Found(name, lambda name: self._live(text, name=name), live=True)
+            return _Found(name, lambda name: self._live(text, name=name), live=True, location=public_location(text))
         if scheme in _RECORDED_SCHEMES:
-            return _Found(name, lambda name: self._recorded(text, name=name))
+            return _Found(name, lambda name: self._recorded(text, name=name), location=public_location(text))
         known = sorted(_LIVE_SCHEMES | _RECORDED_SCHEMES)
         raise SourceNotFoundError(
             f"nothing opens addresses that begin with {scheme}://; there are {', '.join(known)}, and what source plugins "
@@ -317,14 +322,20 @@ def _natural(paths: Iterable[Path]) -> list[Path]:
 
 def _unique(wanted: str, taken: set[str]) -> str:
     """Make a name that is fit for a folder, and unlike those taken also where case and accents do not count."""
-    safe = (
-        re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "-", unicodedata.normalize("NFC", wanted)).strip(". -")[:_NAME_LENGTH].rstrip(". ")
-    )
+    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "-", unicodedata.normalize("NFC", wanted)).strip(". -")
     if not safe or _DEVICE_NAMES.fullmatch(safe):
         safe = f"stream-{safe}" if safe else "stream"
-    name, number = safe, 1
+    name, number = _shortened(safe), 1
     while name.casefold() in taken:
         number += 1
-        name = f"{safe}-{number}"
+        name = _shortened(safe, f"-{number}")
     taken.add(name.casefold())
     return name
+
+
+def _shortened(name: str, suffix: str = "") -> str:
+    """Cut a name so that it stays within a name's length, the suffix included."""
+    cut = name[: _NAME_LENGTH - len(suffix)]
+    while len(os.fsencode(cut)) > _NAME_BYTES - len(suffix):
+        cut = cut[:-1]
+    return cut.rstrip(". ") + suffix

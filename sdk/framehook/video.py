@@ -199,6 +199,16 @@ class ArrayPicture:
         return _Converter(_Orientation(), (frame.width, frame.height)).convert(frame, (width, height))
 
 
+def public_location(location: str | Path) -> str:
+    """Return a file's absolute path, or an address without user, password and query, which may hold a key."""
+    text = str(location)
+    return _without_password(text).partition("?")[0] if "://" in text else str(Path(text).absolute())
+
+
+def _without_password(address: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", address)
+
+
 class VideoSource:
     """A video file, an image, a network stream or a camera. It is read once, from start to end.
 
@@ -237,7 +247,7 @@ class VideoSource:
         timeout_seconds: float = 10.0,
     ) -> None:
         self._location = str(location)
-        self._shown = re.sub(r"//[^/@]*@", "//", self._location)  # without user and password
+        self._shown = _without_password(self._location)
         self._is_file = device_format is None and "://" not in self._location
         self._device_format = device_format
         self._live = live
@@ -252,7 +262,7 @@ class VideoSource:
             stated_seconds = None if self._still else self._stated_duration()
             self._live = live or not (self._is_file or stated_seconds)
             start = start_seconds if start_seconds > 0 and not (self._live or self._still) else None
-            end = None if self._still else end_seconds
+            end = None if self._still or device_format else end_seconds
             self._timeline = Timeline(
                 self._time_base(),
                 begins=self._stream.start_time or 0,
@@ -277,6 +287,8 @@ class VideoSource:
             raise
         # A camera has no container: its clock may count from anywhere.
         origin = first.pts if device_format else 0
+        if device_format and (length := self._ticks(end_seconds)) is not None:
+            self._timeline.end = origin + length
         self._frames = self._deliver(chain([first], frames), _Converter(orientation, size), origin)
 
     @property
@@ -414,6 +426,7 @@ class VideoSource:
             duration_seconds=None if self._live else stated_seconds,
             frames=1 if self._still else stream.frames or None,
             live=self._live,
+            location=self._location if self._device_format else public_location(self._location),
         )
 
     def _why_no_frame(self) -> str:

@@ -152,6 +152,46 @@ def test_resume_passes_over_what_is_complete(tmp_path, clip, capsys):
     assert (tmp_path / "out" / "grey" / "summary.json").stat().st_mtime_ns == written
 
 
+def test_resume_does_not_take_the_results_of_another_file_for_its_own(tmp_path, clip, capsys):
+    (tmp_path / "b").mkdir()
+    other = clip.rename(tmp_path / "b" / clip.name)
+    out = tmp_path / "out"
+    assert run(["analyze", str(other), "--out", str(out), *FAST]) == 0
+    synthetic_video(clip, frames=5, width=64, height=48)
+    status, line = failure(capsys, "analyze", clip, "--out", out, "--resume", *FAST)
+    assert status == 2
+    assert line.startswith(f"framehook: '{out / 'grey'}' holds the results of {other}, not of {clip}: choose another --out")
+
+
+def test_resume_does_not_mix_results_of_different_settings(tmp_path, clip, capsys):
+    out = tmp_path / "out"
+    assert run(["analyze", str(clip), "--out", str(out), *FAST]) == 0
+    status, line = failure(capsys, "analyze", clip, "--out", out, "--resume", "--every", "2", *FAST)
+    assert status == 2
+    assert "was made with every 1, not 2: choose another --out" in line
+
+
+def test_resume_does_not_lose_rows_of_a_file_that_all_share(tmp_path, clip, capsys):
+    out, shared = tmp_path / "out", ["--sink", "csv:path=all.csv", *FAST]
+    assert run(["analyze", str(clip), "--out", str(out), *shared]) == 0
+    before = (out / "all.csv").read_bytes()
+    other = synthetic_video(tmp_path / "other.mp4", frames=5, width=64, height=48)
+    status, line = failure(capsys, "analyze", clip, other, "--out", out, "--resume", *shared)
+    assert status == 2
+    assert "--resume would write 'all.csv' anew" in line
+    assert (out / "all.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("given", ['sinks = "csv"', "[sinks]\nname = 'csv'", "sinks = [1]"])
+def test_sinks_that_are_no_list_of_sinks_are_told(tmp_path, clip, capsys, given):
+    config = tmp_path / "settings.toml"
+    config.write_text(given)
+    status, line = failure(capsys, "analyze", clip, "--config", config)
+    assert status == 2
+    assert "sink" in line
+    assert "must be" in line
+
+
 def test_the_command_line_wins_over_the_configuration(tmp_path, clip):
     config = tmp_path / "settings.toml"
     config.write_text('detector = "mtcnn:min_face=40"\nevery = 5\nsinks = ["csv"]\nclassifiers = []\n')

@@ -44,6 +44,13 @@ def test_the_demo_sees_a_woman(demo_folder):
     assert only_track(demo_folder)["gender"] == "female"
 
 
+def test_the_demo_says_that_its_folder_is_a_file(tmp_path, capsys):
+    (tmp_path / "taken").write_text("notes")
+    assert run(["demo", "--out", str(tmp_path / "taken")]) == 2
+    assert "is a file; choose another --out" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "notes"
+
+
 def test_the_demo_says_where_to_look(tmp_path, capsys):
     assert run(["demo", "--out", str(tmp_path)]) == 0
     assert f"look at: {tmp_path / 'grace-hopper' / 'annotated.png'}" in capsys.readouterr().out

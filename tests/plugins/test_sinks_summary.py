@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from framehook import OptionError, OutputError, StreamInfo, StreamStatistics
-from framehook_plugins.sinks.summary import SummarySink, is_complete
+from framehook_plugins.sinks.summary import SummarySink, read_complete
 
 DOOR = StreamInfo(name="door", width=640, height=480, rate=Fraction(30000, 1001), duration_seconds=float("nan"), frames=300)
 COUNTS = {"decoded": 300, "processed": 299, "damaged": 1, "detections": 512, "tracks": 4, "seconds": 2.5}
@@ -35,6 +35,7 @@ def test_a_summary_says_what_the_stream_was_and_how_it_went(tmp_path):
         "duration_seconds": None,
         "frames": 300,
         "live": False,
+        "location": None,
     }
     statistics = content["statistics"]
     assert {name: statistics[name] for name in COUNTS} == COUNTS
@@ -48,8 +49,9 @@ def test_a_summary_says_what_the_stream_was_and_how_it_went(tmp_path):
     ids=["whole", "damaged", "interrupted", "failed"],
 )
 def test_a_summary_is_complete_when_the_stream_was_analysed_to_its_end(tmp_path, statistics, complete):
-    assert summary(tmp_path, **statistics)["complete"] is complete
-    assert is_complete(tmp_path / "door" / "summary.json") is complete
+    content = summary(tmp_path, **statistics)
+    assert content["complete"] is complete
+    assert read_complete(tmp_path / "door" / "summary.json") == (content if complete else None)
 
 
 def test_options_of_any_kind_are_written_as_json(tmp_path):
@@ -85,7 +87,7 @@ def test_the_summary_of_an_earlier_run_is_gone_as_soon_as_the_stream_begins(tmp_
     summary(tmp_path)
     sink = SummarySink(out=tmp_path)
     sink.open(DOOR)
-    assert not is_complete(tmp_path / "door" / "summary.json")
+    assert not read_complete(tmp_path / "door" / "summary.json")
     sink.close()
     assert list((tmp_path / "door").iterdir()) == []
 
@@ -102,7 +104,7 @@ def test_anything_else_than_a_complete_summary_is_not_complete(tmp_path, content
     file = tmp_path / "summary.json"
     if content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert is_complete(file) is False
+    assert read_complete(file) is None
 
 
 def test_one_file_cannot_hold_two_streams(tmp_path):
@@ -112,7 +114,7 @@ def test_one_file_cannot_hold_two_streams(tmp_path):
     with pytest.raises(OptionError, match=r"'summary.json' can hold one stream only, and 'gate' is the second; put \{stream\}"):
         sink.open(StreamInfo(name="gate", width=1, height=1))
     sink.close()
-    assert is_complete(tmp_path / "summary.json")
+    assert read_complete(tmp_path / "summary.json")
 
 
 def test_a_place_that_cannot_be_written_is_told_when_the_stream_begins(tmp_path):

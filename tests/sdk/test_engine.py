@@ -1,6 +1,9 @@
+import itertools
+import signal
 import threading
 import time
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -92,6 +95,60 @@ def test_close_is_harmless_before_the_first_result_and_twice():
     run.close()
     run.close()
     assert list(run) == []
+
+
+class Camera:
+    """A live source that has no end of its own, and after five frames takes its time."""
+
+    def __init__(self, name="door", *, when_idle=lambda: None):
+        self.info = StreamInfo(name=name, width=64, height=48, rate=Fraction(25), live=True)
+        self._when_idle = when_idle
+        self._closed = threading.Event()
+
+    def __iter__(self):
+        for i in itertools.count():
+            yield make_frame(grey_image(64, 48), index=i, seconds=i / 25, stream=self.info)
+            if i == 4:
+                self._when_idle()
+            if i >= 4 and self._closed.wait(timeout=0.02):
+                return
+
+    def close(self):
+        self._closed.set()
+
+
+def test_another_thread_may_close_a_run_that_waits():
+    idle, sink = threading.Event(), MemorySink()
+    run = pipeline(sinks=[sink]).run(Camera(when_idle=idle.set))
+    closing = threading.Thread(target=lambda: (idle.wait(10), run.close()))
+    closing.start()
+    assert len(list(run)) <= len(sink.results)
+    closing.join()
+    run.close()
+    assert (sink.closed, sink.ended[0].interrupted) == (1, True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system has no such signals")
+def test_a_signals_handler_may_close_the_run_that_it_interrupts():
+    camera = Camera(when_idle=lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1))
+    run = pipeline().run(camera)
+    before = signal.signal(signal.SIGUSR1, lambda *_: run.close())
+    try:
+        assert len(list(run)) >= 1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert run.statistics["door"].interrupted
+
+
+def test_sources_that_turn_out_to_be_live_do_not_keep_others_waiting():
+    specs = [SourceSpec(name=f"camera {i}", open=partial(Camera, f"camera {i}")) for i in range(4)]
+    seen = set()
+    with pipeline().run([*specs, iter(images(10))]) as run:
+        for result in run:
+            seen.add(result.frame.stream.name)
+            if len(seen) == 5 and run.statistics["arrays"].processed == 10:
+                break
+    assert seen == {*(spec.name for spec in specs), "arrays"}
 
 
 def test_ctrl_c_ends_the_run_as_the_end_of_the_stream_would():

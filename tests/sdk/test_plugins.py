@@ -83,8 +83,9 @@ def test_an_installed_plugin_is_found_with_its_options(tmp_path, monkeypatch):
         (DETECTOR.replace("_detectors", "_detector"), "there is no hook 'framehook_register_detector'; did you mean"),
         (DETECTOR.replace("(register)", "(registrar)"), "registrar"),
         (DETECTOR.replace('"mine", Detector', '"mine", 3'), "register('mine', …) wants a class, got 3"),
+        (DETECTOR.replace("size: int", "size: 'Unknown'"), "the options of the detector 'mine' cannot be read: NameError"),
     ],
-    ids=["import", "exit", "hook raises", "no such hook", "wrong argument", "no class"],
+    ids=["import", "exit", "hook raises", "no such hook", "wrong argument", "no class", "annotation of unknown type"],
 )
 def test_a_broken_plugin_is_listed_with_its_reason_and_the_others_work(tmp_path, monkeypatch, source, reason):
     install(tmp_path, monkeypatch, distribution="acme-broken", entry_point="acme", source=source)

@@ -99,15 +99,28 @@ def test_start_and_end_reach_the_video(tmp_path):
         (["...mp4", "a. .mp4"], ["stream", "a"]),
         (['a"b|c?d.mp4'], ["a-b-c-d"]),
         ([f"{'x' * 200}.mp4"], ["x" * 80]),
+        ([f"{'x' * 200}.mp4", f"b/{'x' * 200}.mp4"], ["x" * 80, f"{'x' * 78}-2"]),
+        ([f"{'𠀋' * 60}.mp4", f"b/{'𠀋' * 60}.mp4"], ["𠀋" * 50, f"{'𠀋' * 49}-2"]),
         (["жук é.mp4"], ["жук é"]),
     ],
-    ids=["same stem", "case", "taken number", "devices", "dots", "signs", "long", "letters"],
+    ids=["same stem", "case", "taken number", "devices", "dots", "signs", "long", "long twice", "many bytes", "letters"],
 )
 def test_names_are_unique_and_fit_for_folders_on_every_system(tmp_path, wanted, got):
     for name in wanted:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert names([tmp_path / name for name in wanted]) == got
+
+
+def test_a_stream_says_where_it_came_from_but_no_secret(tmp_path, monkeypatch):
+    path = synthetic_video(tmp_path / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    (spec,) = open_sources("a.mp4")
+    assert spec.location == spec.open().info.location == str(path)
+    (spec,) = open_sources("rtsp://user:secret@camera:554/one?token=secret")
+    assert spec.location == "rtsp://camera:554/one"
+    (spec,) = open_sources([np.zeros((8, 8, 3), np.uint8)])
+    assert spec.location is None
 
 
 def test_what_is_opened_bears_the_name_that_it_was_given(tmp_path):

@@ -443,6 +443,12 @@ def test_a_camera_is_live_and_its_time_begins_at_its_first_frame():
     assert [frame.seconds for frame in frames] == pytest.approx([number / 25 for number in range(25)])
 
 
+def test_a_cameras_end_counts_from_its_first_frame():
+    pattern = "testsrc=size=64x48:rate=25:duration=1,setpts=PTS+3600/TB"
+    with VideoSource(pattern, name="camera-0", live=True, device_format="lavfi", end_seconds=0.4) as source:
+        assert len(list(source)) == 10
+
+
 def test_closing_from_another_thread_ends_the_loop(tmp_path):
     source = VideoSource(synthetic_video(tmp_path / "a.mp4", frames=40), name="a")
     frames = iter(source)

@@ -139,6 +139,7 @@ def describe(stream: StreamInfo) -> dict[str, Any]:
         "duration_seconds": plain(stream.duration_seconds),
         "frames": stream.frames,
         "live": stream.live,
+        "location": stream.location,
     }
 
 

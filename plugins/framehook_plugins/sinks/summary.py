@@ -88,13 +88,13 @@ def summarise(stream: StreamInfo, statistics: StreamStatistics, settings: Mappin
     }
 
 
-def is_complete(path: Path) -> bool:
-    """Say whether there is a summary.json at this path, of a stream that was analysed to its end."""
+def read_complete(path: Path) -> dict[str, Any] | None:
+    """Return the content of the summary.json at this path, or None where there is none of a stream analysed to its end."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("complete") is True
+        return None
+    return content if isinstance(content, dict) and content.get("complete") is True else None
 
 
 def _versions() -> dict[str, str]:
