@@ -1,12 +1,12 @@
 """The whole pipeline against the script that one would write without it, and against decoding alone.
 
-    python benchmarks/throughput.py [FOLDER OF CLIPS] [--frames 2000] [--script-frames 200]
+    python benchmarks/throughput.py [FOLDER OF CLIPS] [--frames 2000] [--script-frames 200] [--device cuda]
 
 The script is the usual one: OpenCV's capture, facenet-pytorch's MTCNN on every frame, torchvision's ResNet-18 on each face, and
-a csv. Both analyse the same clips, looped, with the same smallest face, and take turns, each in a process of its own; their time
-begins when everything is imported. The script takes minutes for what the pipeline does in seconds, so it does only the first
-frames. It is checked that the pipeline returns every frame, and finds again what the script finds.
-Writes results/throughput.json beside this file.
+a csv. Both analyse the same clips, looped, on the same device, with the same smallest face, and take turns, each in a process of
+its own; their time begins when everything is imported. The script takes minutes for what the pipeline does in seconds, so it does
+only the first frames. It is checked that the pipeline returns every frame, and finds again what the script finds.
+Writes results/throughput.json (or throughput-cuda.json) beside this file.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import machine
@@ -37,13 +37,14 @@ CLIPS = {"facenet-multiface-1080p.mp4": 40, "sign-bird-480p.mkv": 20}
 LEAST_RECALL = 0.95
 
 Boxes = NDArray[np.float32]
+Device = Literal["cpu", "cuda"]
 
 
-def usual_script(clip: Path, out: Path, *, min_face: int, frames: int) -> tuple[dict[int, Boxes], float]:
+def usual_script(clip: Path, out: Path, *, device: Device, min_face: int, frames: int) -> tuple[dict[int, Boxes], float]:
     """Do what one would do without framehook; return the boxes of each frame, and the seconds."""
     start = perf_counter()
-    detector = MTCNN(keep_all=True, min_face_size=min_face, device=torch.device("cpu"))
-    network = resnet18(num_classes=2).eval()
+    detector = MTCNN(keep_all=True, min_face_size=min_face, device=torch.device(device))
+    network = resnet18(num_classes=2).eval().to(device)
     capture = cv2.VideoCapture(str(clip))
     boxes_of = {}
     with out.open("w", newline="") as file, torch.inference_mode():
@@ -57,13 +58,13 @@ def usual_script(clip: Path, out: Path, *, min_face: int, frames: int) -> tuple[
             boxes_of[len(boxes_of)] = boxes = np.empty((0, 4), np.float32) if found is None else found.astype(np.float32)
             for x1, y1, x2, y2 in boxes.astype(int).clip(0).tolist():
                 face = cv2.resize(picture[y1 : y2 + 1, x1 : x2 + 1], (112, 112))
-                pixels = torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255
+                pixels = torch.from_numpy(face).to(device).permute(2, 0, 1)[None].float() / 255
                 writer.writerow([len(boxes_of), x1, y1, x2, y2, *network(pixels)[0].tolist()])
 
 
-def pipeline_run(clip: Path, out: Path, *, min_face: int) -> tuple[dict[int, Boxes], Any, float]:
+def pipeline_run(clip: Path, out: Path, *, device: Device, min_face: int) -> tuple[dict[int, Boxes], Any, float]:
     """Run the pipeline with its default settings; return each frame's boxes, its statistics, and when the first result came."""
-    pipeline = Pipeline(detector=f"mtcnn:min_face={min_face}", sinks=["csv:path=out.csv"], out=out)
+    pipeline = Pipeline(detector=f"mtcnn:min_face={min_face}", sinks=["csv:path=out.csv"], device=device, out=out)
     start, first, boxes_of = perf_counter(), 0.0, {}
     with pipeline.run(str(clip)) as run:
         for result in run:
@@ -88,14 +89,16 @@ def recall(reference: dict[int, Boxes], found: dict[int, Boxes]) -> float:
     return float((np.concatenate(best) >= 0.5).mean())
 
 
-def measure(clip: Path, out: Path, *, min_face: int, frames: int, script_frames: int, rounds: int) -> dict[str, Any]:
+def measure(
+    clip: Path, out: Path, *, device: Device, min_face: int, frames: int, script_frames: int, rounds: int
+) -> dict[str, Any]:
     """Check, and time in turns; what counts is the mean, for all meet the same busy and quiet moments of the machine."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for _ in range(rounds):
-        expected, took = alone(usual_script, clip, out / "script.csv", min_face=min_face, frames=script_frames)
+        expected, took = alone(usual_script, clip, out / "script.csv", device=device, min_face=min_face, frames=script_frames)
         seconds["script"].append(took)
         seconds["decode only"].append(alone(decode_only, clip))
-        found, statistics, first = alone(pipeline_run, clip, out, min_face=min_face)
+        found, statistics, first = alone(pipeline_run, clip, out, device=device, min_face=min_face)
         assert sorted(found) == list(range(frames)), "every frame must come out"
         seconds["pipeline"].append(statistics.seconds)
         seconds["first result"].append(first)
@@ -127,8 +130,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000, help="at least so many, by looping")
     parser.add_argument("--script-frames", type=int, default=200, help="at most so many for the script")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
-    report: dict[str, Any] = {"machine": machine.facts(), "clips": {}}
+    report: dict[str, Any] = {"machine": machine.facts(), "device": arguments.device, "clips": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name, min_face in CLIPS.items():
             with VideoSource(arguments.clips / name, name=name) as source:
@@ -138,6 +142,7 @@ def main() -> None:
             report["clips"][name] = measure(
                 clip,
                 Path(folder),
+                device=arguments.device,
                 min_face=min_face,
                 frames=times * frames,
                 script_frames=arguments.script_frames,
@@ -145,7 +150,8 @@ def main() -> None:
             )
             print(name, json.dumps(report["clips"][name], indent=2), flush=True)
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "throughput.json").write_text(json.dumps(report, indent=2) + "\n")
+    name = "throughput.json" if arguments.device == "cpu" else f"throughput-{arguments.device}.json"
+    (HERE / "results" / name).write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

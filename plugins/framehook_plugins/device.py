@@ -2,8 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+import threading
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, Literal
 
 from framehook import DeviceError
 
@@ -33,16 +34,53 @@ def resolve_device(wanted: Device) -> "torch.device":
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-@contextlib.contextmanager
-def exact_products(device: "torch.device") -> Iterator[None]:
-    """Let convolutions multiply float32 as it is: by default CUDA rounds it to 19 bits first, and boxes would move."""
+class _ExactProducts:
+    """Turns TF32 off, as torch has it for the whole process: from the first thread that enters to the last that leaves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                _turn_off_tf32(self._before)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.close()
+
+
+_EXACT = _ExactProducts()
+
+
+def exact_products(device: "torch.device") -> AbstractContextManager[None]:
+    """Let convolutions and dense layers multiply float32 as it is: CUDA may round it to 19 bits first, and boxes would move.
+
+    Convolutions do so by default, dense layers where the caller has allowed it.
+    """
+    return _EXACT if device.type == "cuda" else contextlib.nullcontext()
+
+
+def _turn_off_tf32(before: ExitStack) -> None:
+    """Have float32 multiplied as it is, until `before` is closed."""
     import torch
 
-    if device.type != "cuda":
-        yield
+    cudnn: Any = torch.backends.cudnn  # Any: what it has depends on torch's version
+    if not hasattr(cudnn, "conv"):
+        before.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+        before.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
         return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=torch.backends.cudnn.benchmark, allow_tf32=False):
-        yield
+    # From torch 2.9 on the settings above are the older ones, which raise when they are read after the newer ones were set.
+    for kind in (cudnn.conv, torch.backends.cuda.matmul):
+        before.callback(setattr, kind, "fp32_precision", kind.fp32_precision)
+        kind.fp32_precision = "ieee"
 
 
 def computes_in_bfloat16(device: "torch.device") -> bool:

@@ -1,9 +1,11 @@
 """What networks run on: the classifier's networks on each backend. tests/plugins/test_mtcnn_networks.py has the detector's."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -106,6 +108,31 @@ def test_no_thread_is_tied_to_a_core():
     load_runtime("openvino", Rows(), sides=("height", "width"), channels=4)(np.zeros((1, 64, 64, 4), np.float32))
     cores = [os.sched_getaffinity(int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
     assert all(some == os.sched_getaffinity(0) for some in cores)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_threads_that_share_a_network_each_get_their_own_answers(backend):
+    network = load_runtime(backend, Rows(), sides=("height", "width"), channels=4)
+    pictures = np.random.default_rng(0).random((100, 2, 100, 60, 4)).astype(np.float32)
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda pixels: network(pixels)[0], pictures))
+
+    np.testing.assert_allclose(found, 2 * pictures.sum(axis=2), rtol=1e-5)
+
+
+def test_a_network_of_another_thread_runs_on_while_one_is_made_into_a_graph():
+    elsewhere = nn.Linear(2, 2)
+
+    class Meanwhile(nn.Module):
+        def forward(self, pixels):
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(elsewhere, torch.ones(1, 2)).result()
+            return [pixels.sum(dim=1, keepdim=False)]
+
+    graph = onnx_graph(Meanwhile(), sides=(4, 4), channels=4)
+
+    assert [node.op_type for node in onnx.load_from_string(graph).graph.node] == ["ReduceSum"]
 
 
 class Rows(nn.Module):

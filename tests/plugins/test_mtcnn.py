@@ -1,6 +1,7 @@
 """The detector `mtcnn` against facenet-pytorch's own, and on pictures that hold nothing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,16 @@ def test_pictures_of_mixed_sizes_in_one_batch_give_what_each_gives_alone(detecto
     alone = [detector.detect([frame])[0] for frame in batch]
     assert [len(found) for found in together] == [0, 2, 0, 1, 0, 1, 2]
     for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
+
+
+def test_threads_may_share_a_detector(detector: MtcnnDetector, faces: Frame) -> None:
+    frames = [faces, picture(faces.image[:, :240]), picture(faces.image[20:200, 200:].copy())]
+    alone = [detector.detect([frame])[0] for frame in frames]
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda frame: detector.detect([frame])[0], frames * 8))
+    for one, other in zip(found, alone * 8, strict=True):
         np.testing.assert_allclose(one.boxes, other.boxes, atol=0.05)
         np.testing.assert_allclose(one.scores, other.scores, atol=0.001)
 

@@ -5,6 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from framehook import ArraySource, VideoSource, geometry
 from framehook_plugins.mtcnn import fixed_places, resident
@@ -191,6 +192,16 @@ def test_only_what_runs_on_torch_goes_to_a_device(monkeypatch, backend, resident
     monkeypatch.setattr(ResidentCascade, "__init__", lambda self, device, **options: None)
 
     assert (detector._resident is not None) == resident
+
+
+def test_no_booleans_are_sorted_which_cuda_cannot_before_torch_2_6(classroom):
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            assert "sort" not in function.__name__ or args[0].dtype != torch.bool
+            return function(*args, **(kwargs or {}))
+
+    with Watched():
+        ResidentCascade(CPU, **HOW).find(classroom[:1])
 
 
 def test_on_cuda_it_finds_what_the_host_finds_and_never_waits_inside(shared_videos, cuda, host):

@@ -33,6 +33,8 @@ class AgeGenderClassifier:
     The default weights, `agegender-research`, were trained on data for non-commercial research, and carry that term. A model card
     beside each bundled file says what it can and cannot do.
 
+    Several threads may share a classifier; on OpenVINO they take turns.
+
     Args:
         weights: name of bundled weights, or the path of a file that framehook's trainers made.
         device: where the network runs.

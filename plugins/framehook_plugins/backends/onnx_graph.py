@@ -5,6 +5,7 @@ exporter takes ten seconds for what this does in a tenth of one.
 """
 
 import operator
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from framehook_plugins.backends import NoGraphError
 
 _OPSET = 17
 _TO_THE_END = 2**63 - 1
+_TRACING = threading.Lock()  # torch traces one network at a time
 
 
 def onnx_graph(network: nn.Module, *, sides: tuple[int | str, int | str], channels: int) -> bytes:
@@ -31,7 +33,9 @@ def onnx_graph(network: nn.Module, *, sides: tuple[int | str, int | str], channe
     Raises:
         NoGraphError: a layer or function that is not known here.
     """
-    writer = _Writer(fx.symbolic_trace(network))
+    with _TRACING:
+        traced = fx.GraphModule(network, _Tracer().trace(network))
+    writer = _Writer(traced)
     outputs = writer.run("pixels")
     kind = TensorProto.UINT8 if channels == 3 else TensorProto.FLOAT
     pixels = helper.make_tensor_value_info("pixels", kind, ["n", *sides, channels])
@@ -39,6 +43,24 @@ def onnx_graph(network: nn.Module, *, sides: tuple[int | str, int | str], channe
     graph = helper.make_graph(writer.nodes, type(network).__name__, [pixels], ends, writer.weights)
     # The outputs have no shapes, and nothing is checked: whoever reads the graph does both, and faster.
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8).SerializeToString())
+
+
+class _Tracer(fx.Tracer):
+    """Traces what its own thread does. Meanwhile torch hands it the modules of all threads: those of others just run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Trace a layer, or run another thread's."""
+        mine = threading.get_ident() == self._thread
+        return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Trace the look at an attribute, or just look at another thread's."""
+        mine = threading.get_ident() == self._thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
 
 
 class _Writer(fx.Interpreter):

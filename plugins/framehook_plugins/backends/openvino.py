@@ -1,8 +1,8 @@
 """Networks on OpenVINO."""
 
 import io
+import threading
 from collections import Counter
-from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,18 +20,14 @@ _PROGRAMS = 64
 _COUNTED = 1000  # shapes; pictures of many sizes have many
 
 
-@cache
-def _core() -> Any:
-    """Return the one core of this process, which is never given back.
-
-    Each brings the thread that first uses it a stack for signals, and puts back the one that it found. Of two that end in the
-    order in which they began, the second puts back the first's, which is no more, and the next Ctrl-C ends the process.
-    """
-    return openvino.Core()
+# The one core of this process, never given back. Each brings the thread that first uses it a stack for signals, and puts back
+# the one that it found. Of two that end in the order in which they began, the second puts back the first's, which is no more,
+# and the next Ctrl-C ends the process.
+_CORE = openvino.Core()
 
 
 class OpenVinoRuntime:
-    """A network on the CPU.
+    """A network on the CPU. Threads that share it take turns.
 
     Args:
         graph: of ONNX.
@@ -45,17 +41,19 @@ class OpenVinoRuntime:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # the two take turns on the same cores
             "ENABLE_CPU_PINNING": False,  # every program and process would be tied to the same first cores
         }
-        self._model = _core().read_model(io.BytesIO(graph))
+        self._model = _CORE.read_model(io.BytesIO(graph))
         self._for_all = self._program(self._model)
         self._for_one: dict[Shape, Any] = {}
         self._uses: Counter[Shape] = Counter()
         self._since = 0  # uses of the network since the last program was made
+        self._turn = threading.Lock()
 
     def __call__(self, pixels: NDArray[Any]) -> list[NDArray[Any]]:
         """Return the network's outputs for one batch."""
-        request = self._for_one.get(pixels.shape) or self._chosen(pixels.shape)
-        results = request.infer(np.ascontiguousarray(pixels), share_inputs=True, share_outputs=True)
-        return [output.copy() for output in results.values()]
+        with self._turn:  # until the copies are made: a program has one set of outputs
+            request = self._for_one.get(pixels.shape) or self._chosen(pixels.shape)
+            results = request.infer(np.ascontiguousarray(pixels), share_inputs=True, share_outputs=True)
+            return [output.copy() for output in results.values()]
 
     def _chosen(self, shape: Shape) -> Any:
         """Return the program for a shape that has none of its own yet."""
@@ -72,4 +70,4 @@ class OpenVinoRuntime:
         return self._for_one[shape]
 
     def _program(self, model: Any) -> Any:
-        return _core().compile_model(model, "CPU", self._settings).create_infer_request()
+        return _CORE.compile_model(model, "CPU", self._settings).create_infer_request()

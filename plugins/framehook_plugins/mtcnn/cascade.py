@@ -81,6 +81,8 @@ class Cascade:
         lower = [min(scores) for scores in zip(usual, _KNOWN_SCORES, strict=True)]
         found = self._refine(pools, sizes, [_square(_certain(boxes)) for boxes in near], least=_AT_SIGHT, known=True)
         lost = [_not_among(boxes, faces) for boxes, faces in zip(near, found, strict=True)]
+        if not any(map(len, lost)):
+            return found
         about = [_proposals_about(boxes) for boxes in lost]
         candidates = self._reject(pools, sizes, about, least=lower[0], known=True)
         best = [_suppress(boxes[boxes[:, 4] > usual[0]], _FIRST_OVERLAP) for boxes in candidates]

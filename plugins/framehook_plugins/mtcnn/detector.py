@@ -31,6 +31,8 @@ class MtcnnDetector:
     Each result carries the attribute `landmarks`, (n, 5, 2) x, y in pixels: left eye, right eye, nose, left and right corner of
     the mouth, as seen in the picture.
 
+    Several threads may share a detector; on OpenVINO they take turns.
+
     Args:
         min_face: the smallest face to look for, in pixels; the time a frame takes grows with 1 / min_face².
         thresholds: the scores that a candidate must reach in the three stages.

@@ -26,7 +26,8 @@ def taken(values: Tensor, places: Tensor) -> Tensor:
 
 def packed(boxes: Tensor, alive: Tensor, places: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the boxes that are alive in their order, in as many places, who is alive, and which pictures have more."""
-    order = alive.sort(dim=1, descending=True, stable=True).indices[:, :places]
+    # As bytes: CUDA sorts no booleans before torch 2.6.
+    order = alive.byte().sort(dim=1, descending=True, stable=True).indices[:, :places]
     return taken(boxes, order), alive.gather(1, order), alive.sum(dim=1) > places
 
 

@@ -168,6 +168,8 @@ class IouTracker:
         """Forget candidates that did not come again, and tracks that were last seen on their way out of the picture."""
         tracks = self._tracks
         age = _age(tracks, self._now)
+        if not age.any():
+            return
         boxes = motion.boxes_of(_at(tracks, self._now))
         outside = (boxes[:, 2:4] <= 0).any(axis=1) | (boxes[:, 0:2] >= [frame.width, frame.height]).any(axis=1)
         flicker = (tracks["id"] == NO_TRACK) & (age > _UNCONFIRMED_SECONDS)
