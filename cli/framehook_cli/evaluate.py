@@ -100,7 +100,13 @@ def evaluate(
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             click.echo(f"framehook: {problem}: {', '.join(names[:_NAMED])}{more}; they do not count", err=True)
-    given = {"weights": weights, "data": data, "format": data_format, "left_out": dict(reading.counts)}
+    given = {
+        "weights": weights,
+        "data": data,
+        "format": data_format,
+        "selected": {"only": None if only is None else str(only), "faces": faces, "limit": limit},
+        "left_out": {rule: count for rule, count in reading.counts.items() if count},
+    }
     report = {**answered.report(), **given}
     text = json.dumps(report, indent=2, allow_nan=False)
     if json_file is not None:

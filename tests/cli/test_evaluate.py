@@ -80,6 +80,7 @@ def test_the_json_on_standard_output_has_the_metrics_and_names_what_was_left_out
     assert report["groups"]["race"].keys() == {"White", "Black", "Asian", "Indian", "Others"}
     assert report["corrupt"]["names"] == ["50_0_0_20180000.jpg"]
     assert report["left_out"] == {"malformed name": 1}
+    assert report["selected"] == {"only": None, "faces": "all", "limit": None}
     assert "1 entries left out: malformed name, such as someone.jpg" in captured.err
     assert "corrupt picture: 50_0_0_20180000.jpg; they do not count" in captured.err
 
@@ -106,6 +107,7 @@ def test_a_prepared_split_and_a_limit_say_which_pictures_count(evaluate, tmp_pat
     assert evaluate("--only", tmp_path, "--limit", 3, "--json", "-") == 0
 
     report = json.loads(capsys.readouterr().out)
+    assert report["selected"] == {"only": str(tmp_path), "faces": "all", "limit": 3}
     assert (report["images"], report["corrupt"]["count"]) == (3, 0)
     assert report["groups"]["age"].keys() == {"10-19", "20-29", "30-39"}
 

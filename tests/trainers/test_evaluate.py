@@ -191,6 +191,24 @@ def test_data_without_a_labelled_picture_is_told_with_the_reason(tmp_path):
         read_selected(str(tmp_path), data_format="utkface", only=None, limit=None)
 
 
+def test_ages_that_are_no_ages_are_left_out_and_counted(folder):
+    for name in ("121_0_0_20180000.jpg", "999_1_0_20180001.jpg"):
+        write_picture(folder / name, age=99, female=False)
+
+    reading = read_selected(str(folder), data_format="utkface", only=None, limit=None)
+
+    assert max(sample.age_low for sample in reading.samples) == 65
+    assert reading.counts == {"age out of range": 2}
+    assert reading.drops.firsts == {"age out of range": "121_0_0_20180000.jpg"}
+
+
+def test_data_with_impossible_ages_alone_is_told(tmp_path):
+    write_picture(tmp_path / "150_0_0_20180000.jpg", age=99, female=False)
+
+    with pytest.raises(UsageError, match=r"no labelled picture in the format 'utkface' \(age out of range: 1\)"):
+        read_selected(str(tmp_path), data_format="utkface", only=None, limit=None)
+
+
 def test_unknown_labels_stay_unknown(tmp_path):
     (tmp_path / "labels.csv").write_text("path,age_low,age_high,gender\na.jpg,20,29,\nb.jpg,,,f\n")
 

@@ -83,6 +83,21 @@ def test_fairface_rows_and_pictures_that_do_not_match_are_counted_with_their_pla
     assert reading.drops.firsts["without a label"] == "train/4.jpg"
 
 
+def test_rows_of_fairface_that_name_the_same_file_are_counted(tmp_path, picture):
+    rows = ["file,age,gender", "train/1.jpg,20-29,Male", "train/1.jpg,20-29,male", "train/2.jpg,0-2,Male", "train/2.jpg,3-9,Male"]
+    (tmp_path / "fairface_label_train.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "train").mkdir()
+    for i in (1, 2):
+        (tmp_path / "train" / f"{i}.jpg").write_bytes(picture(i, 20, ".jpg"))
+
+    reading = read_samples("fairface", str(tmp_path))
+
+    assert [sample.name for sample in reading.samples] == ["train/1.jpg"]
+    assert reading.counts == {"repeated row": 1, "rows with different labels for one file": 2}
+    assert reading.drops.firsts["repeated row"] == "fairface_label_train.csv, line 3: train/1.jpg"
+    assert reading.drops.firsts["rows with different labels for one file"] == "fairface_label_train.csv, line 4: train/2.jpg"
+
+
 def test_a_missing_column_of_fairface_is_told(tmp_path):
     (tmp_path / "fairface_label_val.csv").write_text("file,age,sex\n")
 

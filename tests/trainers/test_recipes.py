@@ -1,3 +1,4 @@
+import csv
 import json
 import shutil
 import tomllib
@@ -56,18 +57,45 @@ def test_every_recipe_is_tried_here():
     assert TINY.keys() == recipes.RECIPES.keys()
 
 
+def logged(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.parametrize("name", sorted(TINY.keys() - {"framehook"}))
 def test_the_weights_of_each_recipe_run_in_the_plugin_as_they_are(name, faces, tmp_path):
-    assert train(name, faces, tmp_path / "run") == 0
+    assert train(name, faces, tmp_path / "run", settings=(*TINY[name], "patience=3")) == 0
+
+    assert logged(tmp_path / "run")[0]["best"], "early stopping watches every recipe that is told to"
+    plugin_runs(tmp_path / "run" / "model.safetensors")
+    assert name in checkpoint.read_header(tmp_path / "run" / "model.safetensors").recipe
+
+
+def test_the_variant_in_years_tells_only_of_the_ages_that_it_learns(faces, tmp_path):
+    assert train("separable-multi", faces, tmp_path / "run", settings=(*TINY["separable-multi"], "variant=years")) == 0
 
     weights = tmp_path / "run" / "model.safetensors"
+    plugin_runs(weights)
+    header = checkpoint.read_header(weights)
+    split = read_faces(faces, split="train")
+    years = split.ages[split.rows(dataset="utkface"), 0]
+    learnt = years[(years >= 21) & (years <= 75)]
+    assert header.age_range == (learnt.min(), learnt.max())
+    assert header.outputs.age.offset == pytest.approx(learnt.mean())
+
+
+def plugin_runs(weights):
     picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
     frame = next(iter(ArraySource([picture])))
     faces_found = Detections(boxes=np.array([[40, 40, 140, 150]], np.float32))
     (found,) = AgeGenderClassifier(weights=str(weights), device="cpu").classify([frame], [faces_found])
     assert 0 <= found.attributes["age"][0] <= 120
     assert found.attributes["gender"][0] in ("female", "male")
-    assert name in checkpoint.read_header(weights).recipe
+
+
+def test_the_card_tells_of_both_phases(faces, tmp_path):
+    assert train("resnet34-transfer", faces, tmp_path / "run") == 0
+
+    assert "| training | 2 epochs, " in (tmp_path / "run" / "model-card.md").read_text()
 
 
 def test_a_run_leaves_all_that_is_needed_to_judge_and_repeat_it(trained):
@@ -89,7 +117,7 @@ def test_a_run_leaves_all_that_is_needed_to_judge_and_repeat_it(trained):
     }
     settings = tomllib.loads((trained / "config.toml").read_text())
     assert (settings["recipe"], settings["epochs"], settings["width"]) == ("framehook", 2, 4)
-    assert [json.loads(line)["epoch"] for line in (trained / "log.jsonl").read_text().splitlines()] == [1, 2]
+    assert [(line["epoch"], line["best"]) for line in logged(trained)] == [(1, False), (2, False)]
 
 
 def test_the_weights_say_how_they_were_made_and_how_good_they_are(trained):
@@ -123,6 +151,73 @@ def test_a_run_goes_on_with_the_settings_that_it_began_with(trained, faces, caps
     assert train("framehook", faces, trained, "--resume", settings=settings) == 2
 
     assert "was begun with width 4, got 8: resume it with the same settings" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_the_faces_that_it_began_with(trained, faces, tmp_path, capsys):
+    others = relabelled(faces, tmp_path / "others", lambda row: row | {"female": "1"})
+
+    assert train("framehook", others, trained, "--resume") == 2
+
+    assert "was begun with other faces than" in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_say_which_faces_it_began_with_goes_on(trained, faces, tmp_path):
+    older = Path(shutil.copytree(trained, tmp_path / "older"))
+    lines = (older / "config.toml").read_text().splitlines(keepends=True)
+    newer = ("faces_digest", "patience", "watched")
+    (older / "config.toml").write_text("".join(line for line in lines if not line.startswith(newer)))
+
+    assert train("framehook", faces, older, "--resume") == 0
+
+    assert (older / "config.toml").read_text() == "".join(lines)
+
+
+def test_validation_is_of_the_sets_that_are_trained_on(faces, tmp_path):
+    assert train("framehook", faces, tmp_path / "run", settings=(*TINY["framehook"], "datasets=fairface", "batch=8")) == 0
+
+    measured = logged(tmp_path / "run")[0]["validation"].keys()
+    assert "age.bracket_accuracy" in measured
+    assert "age.mae" not in measured, "FairFace has no exact ages"
+
+
+def relabelled(faces, folder, change):
+    """Copy prepared faces, with each row of their labels changed."""
+    shutil.copytree(faces, folder)
+    for table in folder.glob("*/labels.csv"):
+        with table.open(newline="") as stream:
+            rows = [change(row) for row in csv.DictReader(stream)]
+        with table.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    return folder
+
+
+LACKING = [
+    ("no age", "framehook", {"age_low": "-1", "age_high": "-1"}, (), "has no training face with an age, which a run needs"),
+    ("no gender", "vgg16-ordinal", {"female": "-1"}, (), "has no training face with a gender, which a run needs"),
+    ("no second set", "resnet34-transfer", {"dataset": "fairface"}, (), "no training face is of 'utkface'"),
+    ("nothing to watch", "framehook", {}, ("datasets=fairface", "patience=1", "batch=8"), "has no 'age.mae' to watch; it has:"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "settings", "message"), [row[1:] for row in LACKING], ids=[row[0] for row in LACKING])
+def test_what_a_run_would_miss_is_told_before_it_trains(name, change, settings, message, faces, tmp_path, capsys):
+    others = relabelled(faces, tmp_path / "others", lambda row: row | change)
+
+    assert train(name, others, tmp_path / "run", settings=(*TINY[name], *settings)) == 2
+
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("run/**/log.jsonl"))
+
+
+def test_the_licence_of_imdb_wiki_reaches_the_weights(faces, tmp_path):
+    others = relabelled(faces, tmp_path / "others", lambda row: row | {"dataset": "wiki"})
+    design = Design(architecture="resnet", input_size=64, outputs=Outputs(age=AgeDistribution(), gender=GenderLogit()))
+
+    header = design.header(read_faces(others, split="train"), shown=["wiki"], recipe="a test", metrics={})
+
+    assert header.licence.startswith("IMDB-WIKI: academic research purposes only. ")
 
 
 def test_a_finished_run_can_be_given_more_epochs(trained, faces, tmp_path):
@@ -274,8 +369,18 @@ def test_weights_of_another_shape_are_no_start(trained, faces, tmp_path, capsys)
         ("framehook", ("epochs=many",), "recipe 'framehook': option 'epochs' got 'many'"),
         ("framehook", ("epochs",), "--set got 'epochs', want NAME=VALUE"),
         ("framehook", ("datasets=imdb",), "no training face is of 'imdb'"),
+        ("framehook", ("datasets=",), "option 'datasets' got '': tuple should have at least 1 item"),
+        ("framehook", ("small_epochs=1",), "small_epochs must be 0 with network=recognition, whose input has one size, got 1"),
+        ("framehook", ("epochs=0",), "option 'epochs' got '0': input should be greater than 0"),
+        ("wrn-16-8", ("batch=0",), "option 'batch' got '0': input should be greater than 0"),
+        ("vgg16-ordinal", ("input_size=16",), "option 'input_size' got '16': input should be greater than or equal to 32"),
+        ("separable-multi", ("input_size=16",), "input_size must be 0, the variant's own, or at least 32, got 16"),
+        ("separable-multi", ("variant=years", "ages=90,99"), "no training face of utkface has an exact age within 90 to 99"),
+        ("resnet34-transfer", ("first_epochs=0",), "option 'first_epochs' got '0'"),
+        ("twobranch-cnn", ("patience=-1",), "option 'patience' got '-1': input should be greater than or equal to 0"),
+        ("twobranch-cnn", ("watched=age",), "option 'watched' got 'age'"),
     ],
-    ids=["recipe", "setting", "value", "form", "data set"],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_what_is_mistyped_is_told_in_one_line(name, settings, message, faces, tmp_path, capsys):
     assert train(name, faces, tmp_path / "run", settings=settings or ("seed=1",)) != 0

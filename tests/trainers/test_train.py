@@ -267,6 +267,13 @@ def test_patience_is_remembered_by_the_checkpoint(tmp_path):
     assert len(run(resumed, validate=lambda network: {"v": next(values)})) == 1
 
 
+def test_where_nothing_is_watched_no_epoch_is_called_the_best(tmp_path):
+    epochs = run(trainer(tmp_path), validate=validated)
+
+    assert not any(epoch.best for epoch in epochs)
+    assert "(best)" not in str(epochs[0])
+
+
 def test_a_watched_value_must_be_measured(tmp_path):
     with pytest.raises(UsageError, match=r"the validation has no 'age\.mae' to watch; it has: weight"):
         run(trainer(tmp_path, watch=Watch(value="age.mae", best="lowest")), validate=validated)

@@ -1,6 +1,6 @@
 """The batch of each step: the same faces in the same order for the same seed, read from the device where they fit."""
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -73,6 +73,7 @@ class Batches:
     ) -> None:
         weights = show_weights(faces, datasets=datasets, repeats=repeats or {}, balance=balance)
         self.size = size
+        self.datasets = tuple(np.unique(faces.datasets).tolist() if datasets is None else datasets)
         self.steps_per_epoch = round(float(weights.sum())) // size
         if not self.steps_per_epoch:
             raise UsageError(f"{len(faces)} training faces, shown {weights.sum():.0f} times, do not fill a batch of {size}")
@@ -134,12 +135,9 @@ def show_weights(
     Raises:
         UsageError: a set that is not there.
     """
+    check_present(faces, {*repeats, *(datasets or ())})
     names = faces.datasets.tolist()
-    present = set(names)
-    absent = {*repeats, *(datasets or ())} - present
-    if absent:
-        raise UsageError(f"no training face is of '{min(absent)}'; there are: {', '.join(sorted(present))}")
-    times = {name: repeats.get(name, 1.0) if datasets is None or name in datasets else 0.0 for name in present}
+    times = {name: repeats.get(name, 1.0) if datasets is None or name in datasets else 0.0 for name in set(names)}
     weights = np.array([times[name] for name in names], np.float64)
     known = faces.ages[:, 0] >= 0
     classes = np.searchsorted(_CLASS_STARTS, faces.ages[known].mean(axis=1), side="right") - 1
@@ -148,6 +146,17 @@ def show_weights(
     if balanced.sum() > 0:
         weights[known] = balanced * (shown.sum() / balanced.sum())
     return weights
+
+
+def check_present(faces: Faces, datasets: Iterable[str]) -> None:
+    """Make sure that there are training faces of each of these sets.
+
+    Raises:
+        UsageError: a set that is not there.
+    """
+    present = set(faces.datasets.tolist())
+    if absent := set(datasets) - present:
+        raise UsageError(f"no training face is of '{min(absent)}'; there are: {', '.join(sorted(present))}")
 
 
 def epoch_order(weights: NDArray[np.float64], *, seed: int, epoch: int) -> Rows:

@@ -18,12 +18,16 @@ from framehook_plugins.agegender.inference import both_views
 from framehook_plugins.agegender.networks import Network, build
 from framehook_plugins.agegender.outputs import OLDEST, Decoder, Outputs
 from framehook_plugins.agegender.pixels import Colour, Normalisation
-from framehook_trainers.datasets import fairface, utkface
+from framehook_trainers.datasets import fairface, imdb_wiki, utkface
 from framehook_trainers.datasets.faces import Faces
 from framehook_trainers.metrics import Answers
 from framehook_trainers.pretrained import LICENCE, TRAINED_ON, recognition_file, recognition_weights
 
-_LICENCES = {utkface.NAME: utkface.LICENCE, fairface.NAME: fairface.LICENCE}
+_LICENCES = {
+    utkface.NAME: utkface.LICENCE,
+    fairface.NAME: fairface.LICENCE,
+    **dict.fromkeys(imdb_wiki.STRUCTS, imdb_wiki.LICENCE),
+}
 _CARRIED = ". The weights carry the terms of all their data."
 _BEGUN, _TAUGHT = "begun with", "taught by"
 _WEIGHTS = "The weights it was {}: "
@@ -48,7 +52,8 @@ class Design:
     """Of each channel, in units of 0 to 1: subtracted from the input."""
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     """Of each channel, in units of 0 to 1: the input is divided by it."""
-
+    ages: tuple[int, int] | None = None
+    """Youngest and oldest age that is learnt from; None: all."""
     pretrained: bool = False
     """Whether training begins with dlib's face recognition network, if not with weights of ours."""
     starts: tuple[Path, ...] = ()
@@ -87,24 +92,32 @@ class Design:
         return Normalisation(colour=self.colour, mean=self.mean, std=self.std).to(device)
 
     @torch.inference_mode()
-    def answer(self, network: nn.Module, faces: Faces, *, device: torch.device, flip: bool) -> Answers:
+    def answer(
+        self, network: nn.Module, faces: Faces, *, device: torch.device, flip: bool, rows: NDArray[np.integer] | None = None
+    ) -> Answers:
         """Return what the network says of each face, seen as inference would cut it.
 
         Args:
             network: in evaluation mode, on the device.
-            faces: n prepared faces.
+            faces: prepared faces.
             device: where it runs.
             flip: average over each face and its mirror image.
+            rows: (n,) which faces; None: all.
         """
+        rows = np.arange(len(faces)) if rows is None else rows
         normalise, decode = self.normalisation(device), Decoder(self.outputs).to(device)
         parts = []
-        for start in range(0, len(faces), _AT_ONCE):
-            crops = self.seen(faces, np.arange(start, min(start + _AT_ONCE, len(faces))))
-            pixels = torch.from_numpy(crops).to(device)
+        for start in range(0, len(rows), _AT_ONCE):
+            pixels = torch.from_numpy(self.seen(faces, rows[start : start + _AT_ONCE])).to(device)
             decoded = decode(network(normalise(torch.cat([pixels, pixels.flip(2)]) if flip else pixels)))
             parts.append([each.cpu().numpy() for each in (both_views(decoded) if flip else decoded)])
         age, age_std, female = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Answers(age=age, age_std=age_std, female=female)
+
+    def learnt(self, ages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of labels, (n, 2), whether training learns their ages, (n,): they are known, and none too young or too old."""
+        youngest, oldest = self.ages or (0, ages.max(initial=0))
+        return np.asarray((ages[:, 0] >= youngest) & (ages[:, 1] <= oldest))
 
     def seen(self, faces: Faces, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Return these faces at the size of the input, (k, size, size, 3), whatever size they were prepared at."""
@@ -121,7 +134,7 @@ class Design:
             metrics: what was measured, by split.
         """
         rows = np.concatenate([faces.rows(dataset=name) for name in shown])
-        ages = faces.ages[rows][faces.ages[rows, 0] >= 0].clip(max=OLDEST)
+        ages = faces.ages[rows][self.learnt(faces.ages[rows])].clip(max=OLDEST)
         data = ", ".join(f"{len(faces.rows(dataset=name))} faces of {name}" for name in shown) + ", split by image content"
         licences = [_LICENCES.get(name, f"{name}: unknown, ask those who published it") for name in shown]
         data, licence = self._with_sources(data, licences)

@@ -1,7 +1,7 @@
 """The best weights so far, by a value of the validation, and whether it is worth going on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,12 +21,22 @@ class Watch:
     patience: int | None = None
     """Epochs without a better value after which to stop; None: never."""
 
+    def check(self, measured: Collection[str]) -> None:
+        """Make sure that the validation measures the value.
+
+        Raises:
+            UsageError: it does not.
+        """
+        if self.value not in measured:
+            have = ", ".join(measured) or "nothing"
+            raise UsageError(f"the validation has no '{self.value}' to watch; it has: {have}")
+
 
 class Best:
     """The best weights so far.
 
     Args:
-        watch: what decides; None: the last weights are the best.
+        watch: what decides; None: the last weights are kept, and none are called the best.
     """
 
     def __init__(self, watch: Watch | None) -> None:
@@ -47,10 +57,8 @@ class Best:
             UsageError: the validation lacks the watched value.
         """
         if self._watch is None:
-            return True
-        if self._watch.value not in validation:
-            have = ", ".join(validation) or "nothing"
-            raise UsageError(f"the validation has no '{self._watch.value}' to watch; it has: {have}")
+            return False
+        self._watch.check(validation)
         value = validation[self._watch.value]
         sign = 1 if self._watch.best == "highest" else -1
         better = not math.isnan(value) and (self._value is None or sign * value > sign * self._value)

@@ -34,7 +34,7 @@ class Epoch:
     validation: Mapping[str, float]
     """What was measured at its end."""
     best: bool
-    """Whether its weights are the best so far."""
+    """Whether its weights are the best so far, by a value that is watched."""
 
     def __str__(self) -> str:
         values = {**self.losses, **self.validation}

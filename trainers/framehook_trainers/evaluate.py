@@ -15,6 +15,7 @@ from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets.detection import Chosen, Examined, as_frame, choose_faces, decode, examine, unpack
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.parts import map_over_processes
+from framehook_trainers.datasets.policies import judge_labels
 from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Reading, Sample
 from framehook_trainers.datasets.shards import LABELS
 from framehook_trainers.metrics import Answers, Labels, measure
@@ -223,7 +224,7 @@ def evenly(samples: Sequence[Sample], limit: int) -> list[Sample]:
 
 
 def read_selected(location: str, *, data_format: str, only: Path | None, limit: int | None) -> Reading:
-    """Return the labelled pictures to measure by.
+    """Return the labelled pictures to measure by; as in prepared faces, none has an age that is no age.
 
     Args:
         location: a folder, a tar, a table, or their address.
@@ -235,8 +236,10 @@ def read_selected(location: str, *, data_format: str, only: Path | None, limit: 
         UsageError: there is none.
     """
     reading = read_samples(data_format, location)
-    if not reading.samples:
-        left_out = ", ".join(f"{rule}: {count}" for rule, count in reading.counts.items()) or "it is empty"
+    samples, _ = judge_labels([], reading.samples, reading.drops)
+    if not samples:
+        left_out = ", ".join(f"{rule}: {count}" for rule, count in reading.counts.items() if count) or "it is empty"
         raise UsageError(f"'{location}' holds no labelled picture in the format '{data_format}' ({left_out})")
-    samples = only_those_of(reading.samples, only) if only is not None else reading.samples
+    if only is not None:
+        samples = only_those_of(samples, only)
     return replace(reading, samples=evenly(samples, limit or len(samples)))

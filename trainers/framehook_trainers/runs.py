@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from framehook import OutputError, SourceNotFoundError, UsageError
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import AgeValue
-from framehook_trainers.batches import Batch, Batches
+from framehook_trainers.batches import Batch, Batches, check_present
 from framehook_trainers.calibration import fit_temperature
-from framehook_trainers.datasets.faces import Faces, read_faces
+from framehook_trainers.datasets.faces import Faces, digest_of, read_faces
 from framehook_trainers.datasets.splits import SPLITS, Split
 from framehook_trainers.design import Design
 from framehook_trainers.distributed import World
@@ -29,6 +29,7 @@ from framehook_trainers.train import Learning, Trainer
 N = TypeVar("N", bound=nn.Module)
 
 SETTINGS, WEIGHTS = "config.toml", "model.safetensors"
+_FACES = "faces_digest"
 _MAY_CHANGE = "epochs"
 _BRIEFLY = ("gender.accuracy", "age.mae", "age.within_5", "age.bracket_accuracy")
 
@@ -56,7 +57,7 @@ class Run:
         """Make sure that the run may begin, or go on, and write its settings.
 
         Raises:
-            UsageError: the folder holds a run that is not to be resumed, or one with other settings; or a split is empty.
+            UsageError: the folder holds a run that is not to be resumed, or one of other faces or settings; or a split is empty.
             SourceNotFoundError: there are no faces, or there is no run to resume.
             OutputError: the folder cannot be written.
         """
@@ -64,9 +65,9 @@ class Run:
             self.split(name)  # what the end of the run needs is missed now
         if not self.world.main:
             return
-        settings = {"recipe": self.recipe, **dataclasses.asdict(self.config)}
+        settings = {"recipe": self.recipe, _FACES: digest_of(self.faces), **dataclasses.asdict(self.config)}
         if self.resume:
-            self._check_settings(settings)
+            self._check_is_same(settings)
         elif any(self.folder.glob(f"**/{CHECKPOINT}")):
             raise UsageError(f"'{self.folder}' already holds a run: continue it with --resume, or name another --out")
         lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items() if value is not None]
@@ -76,17 +77,25 @@ class Run:
         except OSError as error:
             raise OutputError(f"'{self.folder}' cannot be written: {error.strerror}; choose another --out") from error
 
-    def _check_settings(self, wanted: Mapping[str, Any]) -> None:
-        """Make sure that a run goes on as it began; only its number of epochs may change."""
+    def _check_is_same(self, wanted: Mapping[str, Any]) -> None:
+        """Make sure that a run goes on as it began; only its number of epochs may change.
+
+        The file of an older run lacks what is newer: such a setting has its default there, and the faces are taken on trust.
+        """
         try:
             begun = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise SourceNotFoundError(f"no '{self.folder / SETTINGS}': there is no run to resume in '{self.folder}'") from error
-        same = json.loads(json.dumps(wanted))  # tuples become lists, as in the file
+        if begun.pop(_FACES, wanted[_FACES]) != wanted[_FACES]:
+            raise UsageError(
+                f"'{self.folder}' was begun with other faces than '{self.faces}' holds: resume it with its own, or begin anew "
+                "with another --out"
+            )
+        old = {field.name: field.default for field in dataclasses.fields(self.config)} | begun
         differ = [
-            f"{name} {begun.get(name)}, got {value}"
-            for name, value in same.items()
-            if name != _MAY_CHANGE and begun.get(name) != value
+            f"{name} {old.get(name)}, got {value}"
+            for name, value in wanted.items()
+            if name not in (_FACES, _MAY_CHANGE) and _as_in_file(value) != _as_in_file(old.get(name))
         ]
         if differ:
             raise UsageError(f"'{self.folder}' was begun with {'; '.join(differ)}: resume it with the same settings")
@@ -101,6 +110,28 @@ class Run:
         faces = read_faces(self.faces, split=name)
         if not len(faces):
             raise UsageError(f"the {name} split of '{self.faces}' is empty: prepare more pictures, or larger shares")
+        return faces
+
+    def training_faces(self, datasets: Sequence[str]) -> Faces:
+        """Open the training split, having made sure that these sets have what a run of them needs to its end.
+
+        Raises:
+            SourceNotFoundError: a file is missing.
+            UsageError: a set is not there, or no face of them all has an age, or a gender, or is for validation.
+        """
+        faces, held = self.split("train"), self.split("validation")
+        check_present(faces, datasets)
+        shown = np.isin(faces.datasets, list(datasets))
+        lacking = {
+            "training face with an age": not (shown & (faces.ages[:, 0] >= 0)).any(),
+            "training face with a gender": not (shown & (faces.female >= 0)).any(),
+            "validation face": not np.isin(held.datasets, list(datasets)).any(),
+        }
+        if missing := [what for what, lacks in lacking.items() if lacks]:
+            raise UsageError(
+                f"{', '.join(datasets)} in '{self.faces}' has no {' and no '.join(missing)}, which a run needs: prepare more, or "
+                "choose other sets"
+            )
         return faces
 
     def say(self, what: object) -> None:
@@ -125,8 +156,12 @@ class Run:
             batches: of the training split.
             losses_of: as `Trainer.epochs` asks for it.
             learning: how.
-            validated_as: what the network is, to measure each epoch on the validation split; None: not measured.
+            validated_as: what the network is, to measure each epoch on the validation faces of the sets that the batches are of;
+                None: not measured.
             folder: where the checkpoint and the log are kept: the run's, or one of its own in it.
+
+        Raises:
+            UsageError: those faces do not tell the value that is watched.
         """
         folder = folder or self.folder
         if self.world.main:
@@ -135,33 +170,36 @@ class Run:
         if self.resume and trainer.resume():
             self.say(f"resumed at step {trainer.step} of {learning.epochs * batches.steps_per_epoch}")
         held = self.split("validation")
+        rows = np.flatnonzero(np.isin(held.datasets, batches.datasets))
+        if learning.watch is not None:
+            learning.watch.check(_measurable(labels_of(held).take(rows)))
 
         def validate(network: nn.Module) -> dict[str, float]:
-            return {} if validated_as is None else self._validation(validated_as, network, held)
+            if validated_as is None:
+                return {}
+            answers = validated_as.answer(network, held, rows=rows, device=self.world.device, flip=False)
+            measured = briefly(measure(answers, labels_of(held).take(rows)))
+            return {name: value["value"] for name, value in measured.items()}
 
         for epoch in trainer.epochs(batches, losses_of, validate=validate):
             self.say(epoch)
         return trainer.finish()
 
-    def _validation(self, design: Design, network: nn.Module, faces: Faces) -> dict[str, float]:
-        """Return what an epoch's line tells of the validation split."""
-        measured = measure(design.answer(network, faces, device=self.world.device, flip=False), labels_of(faces))
-        return {name: value["value"] for name, value in briefly(measured).items()}
-
-    def finish(self, network: nn.Module, design: Design, *, shown: tuple[str, ...]) -> None:
+    def finish(self, network: nn.Module, design: Design, *, shown: tuple[str, ...], before: tuple[str, ...] = ()) -> None:
         """Calibrate on the validation split, measure on the test split, and write the weights file and the report.
 
         Args:
             network: trained, in evaluation mode.
             design: what it is.
             shown: the sets that training saw.
+            before: the run's folders in which something was learnt first.
         """
         if not self.world.main:
             return
         device = self.world.device
         held, tests = self.split("validation"), self.split("test")
         rows = np.concatenate([held.rows(dataset=name) for name in shown])  # the others' terms are not to reach the weights
-        calibrating = design.answer(network, held, device=device, flip=True).take(rows)
+        calibrating = design.answer(network, held, rows=rows, device=device, flip=True)
         design = calibrated(design, calibrating, labels_of(held).take(rows))
         answers, labels = design.answer(network, tests, device=device, flip=True), labels_of(tests)
         metrics = {
@@ -172,16 +210,28 @@ class Run:
         command = f"framehook train {self.recipe}, settings {json.dumps(dataclasses.asdict(self.config))}"
         header = design.header(self.split("train"), shown=shown, recipe=command, metrics=metrics)
         checkpoint.write(self.folder / WEIGHTS, network, header)
-        log = [json.loads(line) for line in (self.folder / LOG).read_text(encoding="utf-8").splitlines()]
+        logs = [(self.folder / name / LOG).read_text(encoding="utf-8") for name in (*before, ".")]
+        lines = [json.loads(line) for log in logs for line in log.splitlines()]
         write_run_report(
             self.folder,
             header=header,
             answers=answers,
             labels=labels,
             crops_of=lambda rows: design.seen(tests, rows),
-            log=log,
+            log=[line | {"epoch": number} for number, line in enumerate(lines, start=1)],
         )
         self.say(f"'{self.folder / WEIGHTS}' written; '{self.folder / 'model-card.md'}' says how good it is")
+
+
+def _as_in_file(value: object) -> object:
+    """Return a setting as it is read back: a list for a tuple."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _measurable(labels: Labels) -> dict[str, dict[str, float]]:
+    """Return the main metrics that the labels allow, of answers that mean nothing."""
+    blank = np.zeros(len(labels))
+    return briefly(measure(Answers(age=blank, age_std=blank, female=blank), labels))
 
 
 def labels_of(faces: Faces) -> Labels:
@@ -205,7 +255,7 @@ def calibrated(design: Design, answers: Answers, labels: Labels) -> Design:
     outputs = design.outputs
     if len(np.unique(labels.female[labels.female >= 0])) == 2:
         outputs = outputs.model_copy(update={"gender_temperature": fit_temperature(answers.female, labels.female)})
-    exact = labels.exact
+    exact = labels.exact & design.learnt(labels.ages)
     if isinstance(outputs.age, AgeValue) and exact.any():
         error = float(np.sqrt(((answers.age - labels.ages[:, 0])[exact] ** 2).mean()))
         outputs = outputs.model_copy(update={"age": outputs.age.model_copy(update={"std": error})})

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from framehook import UsageError
-from framehook_plugins.agegender.outputs import AgeValue
+from framehook_plugins.agegender.outputs import OLDEST, AgeValue
 from framehook_trainers.datasets.faces import Faces
 
 
@@ -32,15 +33,24 @@ def exact_ages(ages: Tensor) -> Tensor:
     return torch.where(low == high, low, -1)
 
 
-def age_value(faces: Faces, *, datasets: Sequence[str]) -> AgeValue:
+def age_value(faces: Faces, *, datasets: Sequence[str], ages: tuple[int, int] = (0, OLDEST)) -> AgeValue:
     """Return an age output whose numbers have mean 0 and standard deviation 1 on the exact ages of these sets.
+
+    Args:
+        faces: of the training split.
+        datasets: the sets that are shown.
+        ages: youngest and oldest year to learn from.
 
     Raises:
         UsageError: there are none.
     """
-    exact = (faces.ages[:, 0] >= 0) & (faces.ages[:, 0] == faces.ages[:, 1])
-    ages = faces.ages[exact & [name in datasets for name in faces.datasets.tolist()], 0]
-    if not len(ages):
-        raise UsageError(f"no face of {', '.join(datasets)} has an exact age, which this recipe needs: prepare a set that has")
-    spread = max(float(ages.std()), 1.0)
-    return AgeValue(offset=float(ages.mean()), scale=spread, std=spread)
+    low, high = faces.ages.T
+    learnt = (low == high) & (low >= ages[0]) & (low <= ages[1]) & np.isin(faces.datasets, list(datasets))
+    years = faces.ages[learnt, 0]
+    if not len(years):
+        raise UsageError(
+            f"no training face of {', '.join(datasets)} has an exact age within {ages[0]} to {ages[1]}, which this recipe needs: "
+            "prepare a set that has"
+        )
+    spread = max(float(years.std()), 1.0)
+    return AgeValue(offset=float(years.mean()), scale=spread, std=spread)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from framehook import ModelError
 from framehook_plugins.agegender import checkpoint
+from framehook_plugins.agegender.inference import fuse_batch_norms
 from framehook_plugins.agegender.networks import Network
 from framehook_plugins.agegender.outputs import Age, Decoder, Prediction
 from framehook_plugins.agegender.pixels import Normalisation
@@ -47,6 +48,7 @@ class Teachers:
             network, header = checkpoint.read(path)
             if header.outputs.age != age:
                 raise ModelError(f"'{path}' cannot teach this network: want the age as {age!r}, got {header.outputs.age!r}")
+            fuse_batch_norms(network)
             self._teachers.append(
                 _Teacher(
                     network=network.to(device).to(memory_format=torch.channels_last),

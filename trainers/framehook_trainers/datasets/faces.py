@@ -5,6 +5,7 @@ lie `labels.csv`, a row for each face, and `faces-00000.npy` and so on, 5,000 fa
 """
 
 import csv
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,20 @@ def read_facts(folder: Path) -> dict[str, Any]:
     if facts.get("format") != FORMAT:
         raise UsageError(f"'{path}' has the format '{facts.get('format', '')}', want '{FORMAT}': prepare the faces again")
     return facts
+
+
+def digest_of(folder: Path) -> str:
+    """Return what tells these prepared faces from others: of their labels and of how they were cut, 16 hexadecimal digits.
+
+    Raises:
+        SourceNotFoundError: a file is missing.
+        UsageError: the facts are of another kind.
+    """
+    digest = hashlib.sha256(json.dumps(read_facts(folder)["settings"]["geometry"], sort_keys=True).encode())
+    for split in SPLITS:
+        _check_is_there(folder / split / LABELS)
+        digest.update((folder / split / LABELS).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

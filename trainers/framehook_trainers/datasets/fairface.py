@@ -4,7 +4,16 @@ import re
 from typing import Literal
 
 from framehook import SourceNotFoundError
-from framehook_trainers.datasets.samples import MALFORMED_ROW, MISSING_PICTURE, WITHOUT_LABEL, Drops, Reading, Sample
+from framehook_trainers.datasets.samples import (
+    CONTRADICTING_ROW,
+    MALFORMED_ROW,
+    MISSING_PICTURE,
+    REPEATED_ROW,
+    WITHOUT_LABEL,
+    Drops,
+    Reading,
+    Sample,
+)
 from framehook_trainers.datasets.storage import Picture, find_pictures, join, list_files, parent
 from framehook_trainers.datasets.table import GENDERS, read_rows
 
@@ -41,19 +50,20 @@ def read(location: str) -> Reading:
     """
     folder, tables = (parent(location), [location]) if location.endswith(".csv") else (location, _tables(location))
     drops = Drops()
-    rows: dict[str, dict[str, str]] = {}
+    rows: dict[str, list[dict[str, str]]] = {}
     for table in tables:
         for place, row in read_rows(table, needed=["file", "age", "gender"]):
-            rows[row["file"]] = {**row, "place": place}
+            rows.setdefault(row["file"], []).append({**row, "place": place})
     samples = []
     for picture in find_pictures(folder, of=NAME):
-        labels = rows.pop(picture.name, None)
-        if labels is not None and _is_whole(labels, drops):
-            samples.append(_sample(picture, labels))
-        elif labels is None and folder == location and not picture.name.endswith(".csv"):
+        labelled = rows.pop(picture.name, [])
+        whole = [labels for labels in labelled if _is_whole(labels, drops)]
+        samples += [_sample(picture, labels) for labels in _without_repeats(whole, drops)]
+        if not labelled and folder == location and not picture.name.endswith(".csv"):
             drops.add(WITHOUT_LABEL, picture.name)
-    for path, labels in rows.items():
-        drops.add(MISSING_PICTURE, f"{labels['place']}: {path}")
+    for path, labelled in rows.items():
+        for labels in labelled:
+            drops.add(MISSING_PICTURE, f"{labels['place']}: {path}")
     return Reading(samples, drops)
 
 
@@ -70,6 +80,15 @@ def _is_whole(labels: dict[str, str], drops: Drops) -> bool:
             drops.add(MALFORMED_ROW, f"{labels['place']}: {column} '{labels[column]}' is none of {', '.join(allowed)}")
             return False
     return True
+
+
+def _without_repeats(rows: list[dict[str, str]], drops: Drops) -> list[dict[str, str]]:
+    """Return the one row of a file that counts: the first, or none where they differ, for which is right cannot be told."""
+    agree = len({(row["age"].lower(), GENDERS[row["gender"].lower()]) for row in rows}) <= 1
+    kept = rows[:1] if agree else []
+    for row in rows[len(kept) :]:
+        drops.add(REPEATED_ROW if agree else CONTRADICTING_ROW, f"{row['place']}: {row['file']}")
+    return kept
 
 
 def _sample(picture: Picture, labels: dict[str, str]) -> Sample:

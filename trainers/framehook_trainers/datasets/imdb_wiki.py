@@ -15,6 +15,7 @@ from framehook_trainers.datasets.storage import FileReader, join, list_files, na
 
 STRUCTS = ("imdb", "wiki")
 """The variable that the `.mat` file holds: it names the set."""
+LICENCE = "IMDB-WIKI: academic research purposes only"
 FIELDS = ("dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score")
 
 _MATLAB_DAYS = 366  # Matlab counts days from the first of January of the year 0, Python from that of the year 1

@@ -10,6 +10,8 @@ OLDEST = 120
 
 MALFORMED_NAME = "malformed name"
 MALFORMED_ROW = "malformed row"
+REPEATED_ROW = "repeated row"
+CONTRADICTING_ROW = "rows with different labels for one file"
 WITHOUT_LABEL = "without a label"
 MISSING_PICTURE = "missing picture"
 CORRUPT_PICTURE = "corrupt picture"

@@ -5,12 +5,13 @@ Its age is a distribution, so that exact ages and brackets train together.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from framehook import UsageError
 from framehook_plugins.agegender.classifier import find_weights
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
 from framehook_trainers.augment import Augmentation, augment, mixup
@@ -21,6 +22,7 @@ from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mea
 from framehook_trainers.pretrained import MEAN, STD
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
+from framehook_trainers.settings import DataSets, EarlyStopping, Share, Side
 from framehook_trainers.teaching import Teachers
 from framehook_trainers.train import Learning
 
@@ -28,25 +30,25 @@ _MIXING = 1  # tells the draws of mixup from those of the views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
-    epochs: int = 7
+    epochs: PositiveInt = 7
     """Passes over the training faces."""
-    batch: int = 128
+    batch: PositiveInt = 128
     """Faces a step."""
-    datasets: tuple[str, ...] = ("utkface", "fairface")
+    datasets: DataSets = ("utkface", "fairface")
     """The sets to train on."""
-    utkface_repeats: float = 2.0
+    utkface_repeats: PositiveFloat = 2.0
     """How often an epoch shows each face of UTKFace, whose ages are exact, for once of the others'."""
-    balance: float = 0.0
+    balance: Share = 0.0
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
     start: tuple[str, ...] = ()
     """Weights to begin with, bundled names or files of this recipe: their average; none: fresh ones."""
     teachers: tuple[str, ...] = ()
     """Weights whose answer to each view is taught beside its label, bundled names or files: their mean, every second one's of
     the mirror image."""
-    taught_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    taught_share: Share = 0.5
     """How much of the loss is about the teachers' answers, where there are teachers."""
     network: Literal["recognition", "resnet"] = "recognition"
     """`recognition` begins with dlib's face recognition network (extra `pretrained`) where `start` names nothing else; `resnet`
@@ -59,40 +61,48 @@ class Config:
     """Before the two heads."""
     blur: bool = False
     """Whether the network smooths what a convolution steps over, so that a face moved a little is seen alike."""
-    input_size: int = 150
+    input_size: Side = 150
     """Pixels of the input's sides."""
-    small_epochs: int = 0
-    """The first of the epochs, in which the views are small: coarse shapes are learnt from half the pixels, at half the cost."""
-    small_size: int = 80
+    small_epochs: NonNegativeInt = 0
+    """The first of the epochs, in which the views are small: coarse shapes are learnt from half the pixels, at half the cost.
+    Only of `resnet`: the other network has an input of one size."""
+    small_size: Side = 80
     """Pixels of the sides of such a view."""
-    calm_epochs: int = 2
+    calm_epochs: NonNegativeInt = 2
     """The last of the epochs, in which fewer views are spoiled: inference mostly sees clear faces."""
-    spoil_share: float = 0.15
+    spoil_share: Share = 0.15
     """Share of the views that are spoiled as video spoils faces; half of it in the calm epochs."""
-    erase_share: float = 0.15
+    erase_share: Share = 0.15
     """Share of the views with a covered piece; none in the calm epochs."""
-    mixup_alpha: float = 0.0
+    mixup_alpha: NonNegativeFloat = 0.0
     """Faces are blended by a Beta distribution of this parameter; 0: not at all."""
-    peak_rate: float = 4e-4
+    peak_rate: PositiveFloat = 4e-4
     """The highest learning rate; a network that begins afresh learns at 3e-3."""
-    weight_decay: float = 0.05
+    weight_decay: NonNegativeFloat = 0.05
     """Of AdamW."""
-    average: float = 0.998
+    average: Share = 0.998
     """Share of the averaged weights that a step keeps."""
-    age_sigma: float = 2.0
+    age_sigma: PositiveFloat = 2.0
     """Years; standard deviation of the Gaussian that an exact age asks for."""
-    age_mean_weight: float = 0.05
+    age_mean_weight: NonNegativeFloat = 0.05
     """Weight of the mean's L1 error, per year."""
-    gender_smoothing: float = 0.05
+    gender_smoothing: Share = 0.05
     """How much the gender labels are doubted."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
+
+    def __post_init__(self) -> None:
+        if self.small_epochs and self.network == "recognition":
+            raise UsageError(
+                f"small_epochs must be 0 with network=recognition, whose input has one size, got {self.small_epochs}: "
+                "leave it out, or choose network=resnet"
+            )
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
-    faces = run.split("train")
+    faces = run.training_faces(config.datasets)
     recognition = config.network == "recognition"
     layout = (
         {"input_size": config.input_size}
@@ -138,6 +148,7 @@ def train(config: Config, run: Run) -> None:
         average=config.average,
         compile=run.compile,
         seed=config.seed,
+        watch=config.watch,
     )
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.networks import Network
@@ -16,21 +17,22 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import absolute_error, binary_cross_entropy, cross_entropy, masked_mean, squared_error
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
+from framehook_trainers.settings import EarlyStopping, Side
 from framehook_trainers.targets import age_classes, age_value, exact_ages
 from framehook_trainers.train import Learning
 
-_FIRST = "fairface"
+_FIRST, _SECOND = "fairface", "utkface"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
-    first_epochs: int = 20
+    first_epochs: PositiveInt = 20
     """Passes over FairFace."""
-    epochs: int = 20
+    epochs: PositiveInt = 20
     """Passes over UTKFace."""
-    batch: int = 128
+    batch: PositiveInt = 128
     """Faces a step."""
     age_error: Literal["mse", "mae"] = "mae"
     """What the age in years minimises: the squared or the absolute error."""
@@ -38,22 +40,23 @@ class Config:
     """Channels of the network's first stage."""
     dropout: float = 0.2
     """Before the heads."""
-    input_size: int = 112
+    input_size: Side = 112
     """Pixels of the input's sides."""
-    first_rate: float = 2e-3
+    first_rate: PositiveFloat = 2e-3
     """The highest learning rate on FairFace, of Adam."""
-    rate: float = 5e-4
+    rate: PositiveFloat = 5e-4
     """The highest learning rate on UTKFace, of Adam."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder; what FairFace taught lies in its folder `fairface`."""
     torch.manual_seed(config.seed)
+    run.training_faces((_FIRST,))
+    faces = run.training_faces((_SECOND,))  # what the second phase lacks is missed before the first one
+    years = age_value(faces, datasets=(_SECOND,))
     pretrained = _learn_brackets(config, run)
-    faces = run.split("train")
-    years = age_value(faces, datasets=("utkface",))
     design = replace(_design(config), outputs=Outputs(age=years, gender=GenderLogit()))
     network = design.network()
     body = {name: tensor for name, tensor in pretrained.state_dict().items() if not name.startswith(("age.", "gender."))}
@@ -68,10 +71,11 @@ def train(config: Config, run: Run) -> None:
         gender = binary_cross_entropy(genders[:, 0], batch.female)
         return {"age": masked_mean(age, exact >= 0), "gender": masked_mean(gender, batch.female >= 0)}
 
-    batches = _batches(config, run, "utkface")
+    batches = _batches(config, run, _SECOND)
     learning = _learning(config, run, steps_per_epoch=batches.steps_per_epoch, epochs=config.epochs, rate=config.rate)
+    learning = replace(learning, watch=config.watch)
     network = run.learn(network, batches, losses, learning=learning, validated_as=design)
-    run.finish(network, design, shown=("utkface", "fairface"))
+    run.finish(network, design, shown=(_SECOND, _FIRST), before=(_FIRST,))
 
 
 def _learn_brackets(config: Config, run: Run) -> Network:

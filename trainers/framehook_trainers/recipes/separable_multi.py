@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from framehook import UsageError
 from framehook_plugins.agegender.networks.separable import OUTPUTS
 from framehook_plugins.agegender.outputs import AgeClasses, AgeValue, GenderSoftmax, Outputs
 from framehook_trainers.augment import Augmentation, augment
@@ -15,6 +17,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import absolute_error, cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import Halving, Phases
+from framehook_trainers.settings import SMALLEST, DataSets, EarlyStopping
 from framehook_trainers.targets import age_classes, age_value, exact_ages
 from framehook_trainers.train import Learning
 
@@ -35,47 +38,52 @@ _YEARS = Augmentation(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
     variant: Literal["classes", "years"] = "classes"
     """`classes`: five, at 198 pixels; `years`: one number, at 180 pixels, of faces within `ages`."""
     ages: tuple[int, int] = (21, 75)
     """Youngest and oldest face of the variant in years; others teach gender alone."""
-    epochs: int = 22
+    epochs: PositiveInt = 22
     """Passes over the training faces of each of the two phases."""
-    batch: int = 64
+    batch: PositiveInt = 64
     """Faces a step."""
-    datasets: tuple[str, ...] = ("utkface",)
+    datasets: DataSets = ("utkface",)
     """The sets to train on."""
-    input_size: int = 0
+    input_size: NonNegativeInt = 0
     """Pixels of the input's sides; 0: the variant's own."""
     width: int = 32
     """Channels of the first convolution."""
     dropout: float = 0.2
     """Share of the channels that training hides."""
-    rate: float = 0.008
+    rate: PositiveFloat = 0.008
     """The first learning rate, of Adam."""
-    restart_rate: float = 0.002
+    restart_rate: PositiveFloat = 0.002
     """The first rate of the second phase."""
-    halve_every: int = 5
+    halve_every: PositiveInt = 5
     """Epochs from one halving of the rate to the next."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
+
+    def __post_init__(self) -> None:
+        if 0 < self.input_size < SMALLEST:
+            raise UsageError(f"input_size must be 0, the variant's own, or at least {SMALLEST}, got {self.input_size}")
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
-    faces = run.split("train")
+    faces = run.training_faces(config.datasets)
     years = config.variant == "years"
-    age = age_value(faces, datasets=config.datasets) if years else OUTPUTS.age
+    age = age_value(faces, datasets=config.datasets, ages=config.ages) if years else OUTPUTS.age
     augmentation = _YEARS if years else _CLASSES
     design = Design(
         architecture="separable",
         options={"width": config.width, "dropout": config.dropout},
         input_size=config.input_size or (180 if years else 198),
         outputs=Outputs(age=age, gender=GenderSoftmax()),
+        ages=config.ages if years else None,
     )
     normalise = design.normalisation(run.world.device)
 
@@ -93,6 +101,7 @@ def train(config: Config, run: Run) -> None:
         weight_decay=0.0,
         compile=run.compile,
         seed=config.seed,
+        watch=config.watch,
     )
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:

@@ -4,48 +4,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import GenderLogit, Outputs
 from framehook_trainers.augment import Augmentation, augment
 from framehook_trainers.batches import Batch, Batches
 from framehook_trainers.design import Design
-from framehook_trainers.early_stopping import Watch
 from framehook_trainers.losses import binary_cross_entropy, masked_mean, squared_error
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import InverseDecay
+from framehook_trainers.settings import DataSets, EarlyStopping, Watched
 from framehook_trainers.targets import age_value, exact_ages
 from framehook_trainers.train import Learning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
-    epochs: int = 40
-    """Passes over the training faces, unless the validation gets no better for `patience` of them."""
-    patience: int = 8
-    """Epochs without a better gender accuracy after which to stop."""
-    batch: int = 64
+    epochs: PositiveInt = 40
+    """Passes over the training faces, unless `watched` gets no better for `patience` of them."""
+    patience: NonNegativeInt = 8
+    watched: Watched = "gender.accuracy"
+    """This and `patience` are as `EarlyStopping` says, but on by default."""
+    batch: PositiveInt = 64
     """Faces a step."""
-    datasets: tuple[str, ...] = ("utkface",)
+    datasets: DataSets = ("utkface",)
     """The sets to train on."""
-    rate: float = 1e-3
+    rate: PositiveFloat = 1e-3
     """The first learning rate, of Adam."""
-    decay: float = 0.05
+    decay: NonNegativeFloat = 0.05
     """The rate falls as 1 / (1 + decay · epoch)."""
     dropout: float = 0.25
     """After the convolutions."""
     branch_dropout: float = 0.5
     """Within each branch."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
-    faces = run.split("train")
+    faces = run.training_faces(config.datasets)
     years = age_value(faces, datasets=config.datasets)
     design = Design(
         architecture="twobranch",
@@ -70,7 +72,7 @@ def train(config: Config, run: Run) -> None:
         weight_decay=0.0,
         compile=run.compile,
         seed=config.seed,
-        watch=Watch(value="gender.accuracy", best="highest", patience=config.patience),
+        watch=config.watch,
     )
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:

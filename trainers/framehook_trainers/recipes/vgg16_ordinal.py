@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import AgeClasses, GenderSoftmax, Outputs
@@ -15,47 +16,48 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import cross_entropy, expected_value_error, masked_mean, weighted_kappa
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
+from framehook_trainers.settings import DataSets, EarlyStopping, Side
 from framehook_trainers.targets import age_classes
 from framehook_trainers.train import Learning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
     ordinal: Literal["expected-value", "kappa", "none"] = "expected-value"
     """The ordinal term: squared error of the expected class, quadratic weighted kappa, or none."""
-    ordinal_weight: float = 0.2
+    ordinal_weight: NonNegativeFloat = 0.2
     """Its weight beside the cross-entropy."""
-    epochs: int = 30
+    epochs: PositiveInt = 30
     """Passes over the training faces."""
-    batch: int = 64
+    batch: PositiveInt = 64
     """Faces a step."""
-    datasets: tuple[str, ...] = ("utkface", "fairface")
+    datasets: DataSets = ("utkface", "fairface")
     """The sets to train on."""
-    input_size: int = 224
+    input_size: Side = 224
     """Pixels of the input's sides."""
     dense_width: int = 1024
     """Units of the two dense layers; the paper's 4096 make a file of 270 MB."""
     dropout: float = 0.5
     """After each dense layer."""
-    rate: float = 0.001
+    rate: PositiveFloat = 0.001
     """The first learning rate, of SGD with Nesterov's momentum. At the paper's 0.01, for a network that does not normalise,
     three epochs on UTKFace taught next to nothing of the gender (tried at 64 pixels)."""
     falls_at: tuple[int, ...] = (15, 24)
     """Epochs at which the rate falls to a tenth."""
-    weight_decay: float = 5e-4
+    weight_decay: NonNegativeFloat = 5e-4
     """The paper's."""
-    clip_norm: float = 5.0
+    clip_norm: PositiveFloat = 5.0
     """Longest gradient: the kappa of a batch can jump."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
-    faces = run.split("train")
+    faces = run.training_faces(config.datasets)
     brackets = tuple(BRACKETS.values())
     design = Design(
         architecture="vgg16",
@@ -79,6 +81,7 @@ def train(config: Config, run: Run) -> None:
         clip_norm=config.clip_norm,
         compile=run.compile,
         seed=config.seed,
+        watch=config.watch,
     )
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderSoftmax, Outputs
@@ -13,19 +14,20 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
+from framehook_trainers.settings import DataSets, EarlyStopping
 from framehook_trainers.targets import exact_ages
 from framehook_trainers.train import Learning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(EarlyStopping):
     """Every setting of a run."""
 
-    epochs: int = 40
+    epochs: PositiveInt = 40
     """Passes over the training faces."""
-    batch: int = 128
+    batch: PositiveInt = 128
     """Faces a step."""
-    datasets: tuple[str, ...] = ("utkface",)
+    datasets: DataSets = ("utkface",)
     """The sets to train on; where an age is a bracket only the gender counts."""
     depth: int = 16
     """Convolutions on the longest way through."""
@@ -33,21 +35,21 @@ class Config:
     """How many times wider than a plain residual network."""
     dropout: float = 0.0
     """Between the convolutions of a block."""
-    rate: float = 0.003
+    rate: PositiveFloat = 0.003
     """The first learning rate, of SGD with Nesterov's momentum. The dense layers take in the whole last map: at the paper's 0.1,
     for a network that ends in an average, three epochs on UTKFace taught nothing (tried at a quarter of the width)."""
     falls_at: tuple[int, ...] = (15, 25, 33)
     """Epochs at which the rate falls to a fifth."""
-    weight_decay: float = 5e-4
+    weight_decay: NonNegativeFloat = 5e-4
     """The paper's."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the weights, the order and the augmentation."""
 
 
 def train(config: Config, run: Run) -> None:
     """Train, and leave everything in the run's folder."""
     torch.manual_seed(config.seed)
-    faces = run.split("train")
+    faces = run.training_faces(config.datasets)
     design = Design(
         architecture="wide-resnet",
         options={"depth": config.depth, "width": config.width, "dropout": config.dropout},
@@ -66,9 +68,9 @@ def train(config: Config, run: Run) -> None:
         schedule=StepDecay(start=config.rate, steps_per_epoch=batches.steps_per_epoch, milestones=config.falls_at, factor=0.2),
         optimizer="sgd",
         weight_decay=config.weight_decay,
-        average=0.0,
         compile=run.compile,
         seed=config.seed,
+        watch=config.watch,
     )
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
