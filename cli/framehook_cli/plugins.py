@@ -45,6 +45,8 @@ def show_plugin(installed: Plugins, name: str) -> None:
         click.echo(f"{plugin.name}: {plugin.kind} from {plugin.distribution} {plugin.version}\n{plugin.summary}")
         for option in options_of(plugin.factory):
             click.echo(f"  {option.name}: {option.describe()}")
+            if option.meaning:
+                click.echo(f"      {option.meaning}")
 
 
 def describe(installed: Plugins) -> dict[str, Any]:

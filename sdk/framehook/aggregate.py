@@ -31,13 +31,73 @@ class _Sum:
         return self.total / self.weight
 
 
+class _Last:
+    value: Any = None
+
+    def __init__(self, column: Column) -> None:
+        pass
+
+    def add(self, said: Any, *, weight: float) -> None:
+        self.value = said
+
+
+class _Mean:
+    def __init__(self, column: Column) -> None:
+        self._sum = _Sum()
+
+    def add(self, said: Any, *, weight: float) -> None:
+        self._sum.add(float(said), weight)
+
+    @property
+    def value(self) -> float:
+        return float(self._sum.mean)
+
+
+class _Std:
+    def __init__(self, column: Column) -> None:
+        self._sum = _Sum()
+        self._first: float | None = None
+
+    def add(self, said: Any, mean: Any, *, weight: float) -> None:
+        if self._first is None:
+            self._first = float(mean)
+        away = float(mean) - self._first  # squares of the means themselves would round away the difference between large ones
+        self._sum.add(np.array([float(said) ** 2 + away**2, away]), weight)
+
+    @property
+    def value(self) -> float:
+        second, away = self._sum.mean
+        return float(max(second - away**2, 0.0) ** 0.5)
+
+
+class _Vote:
+    def __init__(self, column: Column) -> None:
+        self._words = column.categories
+        self._sum = _Sum()
+
+    def add(self, said: Any, score: Any = 1.0, *, weight: float) -> None:
+        shares = np.full(len(self._words), (1 - float(score)) / max(len(self._words) - 1, 1))
+        shares[self._words.index(str(said))] = score
+        self._sum.add(shares, weight)
+
+    @property
+    def value(self) -> str:
+        return self._words[int(np.argmax(self._sum.total))]
+
+    @property
+    def probability(self) -> float:
+        return float(np.max(self._sum.mean))
+
+
+_AGGREGATES: dict[str, Any] = {"last": _Last, "mean": _Mean, "std": _Std, "vote": _Vote}  # a `probability` is its vote's
+
+
 @dataclass(slots=True)
 class _Track:
     """What is known of one track."""
 
     seconds: float
-    sums: dict[str, _Sum] = field(default_factory=dict)
-    last: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)  # of `_AGGREGATES`, once a view said something
 
 
 class TrackAggregator:
@@ -54,7 +114,7 @@ class TrackAggregator:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = tuple(columns)
         self._tracks: dict[int, _Track] = {}
-        self._dtypes: dict[str, np.dtype[Any]] = {}  # of the `last` columns, once a view was seen
+        self._types: dict[str, np.dtype[Any]] = {}  # what holds all that was said in a column
         self._swept = 0.0
 
     def report(self, detections: Detections, views: Detections, rows: NDArray[np.int64], seconds: float) -> Detections:
@@ -78,9 +138,10 @@ class TrackAggregator:
         return detections.with_attributes(**new)
 
     def _add(self, views: Detections, seconds: float) -> None:
+        if not len(views):
+            return  # nobody was asked about them
         for column in self._columns:
-            if column.aggregate == "last" and column.name in views.attributes:
-                self._dtypes.setdefault(column.name, views.attributes[column.name].dtype)
+            self._see_type(column, views.attributes[column.name].dtype)
         quality = views.attributes.get("quality")
         for i, track_id in enumerate(views.tracks.tolist()):
             if track_id == NO_TRACK:
@@ -88,26 +149,42 @@ class TrackAggregator:
             track = self._tracks.setdefault(track_id, _Track(seconds))
             weight = 1.0 if quality is None else max(_LEAST_WEIGHT, float(quality[i]))
             for column in self._columns:
-                _accumulate(track, column, views, i, weight)
+                said = [views.attributes[name][i] for name in (column.name, column.of) if name]
+                if column.aggregate == "probability" or any(map(_says_nothing, said)):
+                    continue
+                if column.name not in track.columns:
+                    track.columns[column.name] = _AGGREGATES[column.aggregate](column)
+                track.columns[column.name].add(*said, weight=weight)
+
+    def _see_type(self, column: Column, new: np.dtype[Any]) -> None:
+        before = self._types.get(column.name, new)
+        if (before.kind == "U") != (new.kind == "U"):
+            raise ValueError(
+                f"gave column '{column.name}' values of type {new} after {before}, wanted words or numbers, not both"
+            )
+        self._types[column.name] = np.result_type(before, new)
 
     def _values(self, column: Column, detections: Detections, views: Detections, rows: NDArray[np.int64]) -> NDArray[Any]:
-        dtype, missing = self._type(column)
-        said = [missing] * len(detections)
+        said: list[Any] = [None] * len(detections)
         for i, track_id in enumerate(detections.tracks.tolist()):
             if track_id != NO_TRACK and (track := self._tracks.get(track_id)) is not None:
-                said[i] = _value(track, column, missing)
+                said[i] = _value(track, column)
         for view in np.flatnonzero(views.tracks == NO_TRACK):
             said[rows[view]] = views.attributes[column.name][view]
-        return np.array(said, dtype)
+        dtype = self._type(column, lacks=any(value is None for value in said))
+        missing = math.nan if dtype.kind == "f" else ""
+        return np.array([missing if value is None else value for value in said], dtype)
 
-    def _type(self, column: Column) -> tuple[Any, Any]:
-        """Return the type of a column's values, and what stands for a missing one."""
+    def _type(self, column: Column, *, lacks: bool) -> np.dtype[Any]:
+        """Return the type of a column's values in a frame, which may lack some."""
         if column.aggregate == "vote":
-            return f"<U{max(map(len, column.categories), default=1)}", ""
-        dtype = self._dtypes.get(column.name, np.dtype(np.float32))
-        if dtype.kind == "U":
-            return str, ""  # as long as this frame's words are
-        return dtype if dtype.kind == "f" else np.float64, math.nan  # float64 holds whole numbers, and NaN beside them
+            return np.dtype(f"<U{max(map(len, column.categories))}")
+        seen = self._types.get(column.name, np.dtype(np.float32))
+        if seen.kind == "U":
+            return np.dtype(str)  # as long as this frame's words are
+        if column.aggregate != "last":
+            return np.result_type(seen, np.float32)
+        return np.dtype(np.float64) if lacks and seen.kind != "f" else seen  # no whole number can stand for a missing one
 
     def _sweep(self, seconds: float) -> None:
         """Forget tracks not seen for long; once a minute of the stream's time is enough."""
@@ -118,45 +195,14 @@ class TrackAggregator:
                 del self._tracks[track_id]
 
 
-def _accumulate(track: _Track, column: Column, views: Detections, i: int, weight: float) -> None:
-    """Add what row i of the views says in a column."""
-    names = [name for name in (column.name, column.of) if name in views.attributes]
-    said = [views.attributes[name][i] for name in names]
-    if column.aggregate == "probability" or any(map(_says_nothing, said)):
-        return  # a probability is the vote's
-    value, *others = said
-    if column.aggregate == "last":
-        track.last[column.name] = value
-        return
-    total = track.sums.setdefault(column.name, _Sum())
-    if column.aggregate == "mean":
-        total.add(float(value), weight)
-    elif column.aggregate == "std":
-        mean = float(others[0])
-        total.add(np.array([float(value) ** 2 + mean**2, mean]), weight)
-    else:
-        score = float(others[0]) if others else 1.0
-        shares = np.full(len(column.categories), (1 - score) / max(len(column.categories) - 1, 1))
-        shares[column.categories.index(str(value))] = score
-        total.add(shares, weight)
-
-
 def _says_nothing(value: Any) -> bool:
     return not value if isinstance(value, str) else bool(np.isnan(value))
 
 
-def _value(track: _Track, column: Column, missing: Any) -> Any:
-    """Return a track's aggregate of one column."""
-    if column.aggregate == "last":
-        return track.last.get(column.name, missing)
-    total = track.sums.get(column.of if column.aggregate == "probability" else column.name)
-    if total is None:
-        return missing
-    if column.aggregate == "mean":
-        return total.mean
-    if column.aggregate == "std":
-        second, mean = total.mean
-        return max(second - mean**2, 0.0) ** 0.5
-    if column.aggregate == "vote":
-        return column.categories[int(np.argmax(total.total))]
-    return float(np.max(total.mean))
+def _value(track: _Track, column: Column) -> Any:
+    """Return a track's aggregate of one column, None where no view said anything."""
+    probability = column.aggregate == "probability"
+    known = track.columns.get(column.of if probability else column.name)
+    if known is None:
+        return None
+    return known.probability if probability else known.value

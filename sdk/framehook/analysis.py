@@ -163,11 +163,11 @@ class Analysis:
     def _select(self, items: list[_Item]) -> None:
         for item in items:
             if item.detect or self._refiner:  # a predicted box is no view of anything
-                item.rows = item.state.to_classify(item.detections, item.number)
+                item.rows = item.state.to_classify(item.detections, item.number, item.frame.seconds)
 
     def _classify(self, index: int, items: list[_Item]) -> None:
         for item in items:
-            item.views = item.detections[item.rows]
+            item.views = item.detections[item.rows].without_attributes("quality")  # a detector's weighs no classifier's view
         due = [item for item in items if len(item.rows)]
         if not due:
             return
@@ -176,7 +176,7 @@ class Analysis:
 
         def classify() -> list[Detections]:
             found = returned.one_each(classifier.classify(frames, views), frames=len(frames))
-            kept = map(returned.same_rows, found, views)
+            kept = map(returned.same_tracks, found, views)
             return [returned.with_columns(classified, classifier.columns) for classified in kept]
 
         for item, classified in zip(due, self._ask(classifier, "classify", due, classify), strict=True):
@@ -184,8 +184,8 @@ class Analysis:
 
     def _report(self, index: int, items: list[_Item]) -> None:
         for item in items:
-            aggregator = item.state.aggregators[index]
-            item.detections = aggregator.report(item.detections, item.views, item.rows, item.frame.seconds)
+            report = partial(item.state.aggregators[index].report, item.detections, item.views, item.rows, item.frame.seconds)
+            item.detections = self._ask(self._stages.classifiers[index], "classify", [item], report)
 
     def _analyze(self, items: list[_Item]) -> None:
         for item in items:

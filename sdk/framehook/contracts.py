@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 from framehook.detections import Detections
 from framehook.frame import Frame, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
+
+Aggregate: TypeAlias = Literal["mean", "std", "vote", "probability", "last"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,16 +22,29 @@ class Column:
       word the probability in the column named by `of`, and shares out the rest evenly.
     - `probability`: the averaged probability of the word that the `vote` column named by `of` reports.
     - `last`: the latest value.
+
+    Raises:
+        ValueError: an unknown aggregate, or one that lacks its `of` or its `categories`.
     """
 
     name: str
     """The attribute's name, and its heading in files."""
-    aggregate: Literal["mean", "std", "vote", "probability", "last"] = "last"
+    aggregate: Aggregate = "last"
     """How a track's views become one value."""
     of: str = ""
     """The column that `std` and `probability` belong to; for `vote`, the column with its probability."""
     categories: tuple[str, ...] = ()
     """The words that a `vote` column may hold."""
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in get_args(Aggregate):
+            raise ValueError(
+                f"column '{self.name}': aggregate is one of {', '.join(get_args(Aggregate))}, got {self.aggregate!r}"
+            )
+        if self.aggregate in ("std", "probability") and not self.of:
+            raise ValueError(f"column '{self.name}': '{self.aggregate}' needs of=…, the name of the column that it belongs to")
+        if self.aggregate == "vote" and not self.categories:
+            raise ValueError(f"column '{self.name}': 'vote' needs categories=…, such as ('yes', 'no'), got {self.categories!r}")
 
 
 @runtime_checkable
@@ -65,7 +80,10 @@ class DamageReporter(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds things in frames."""
+    """Finds things in frames.
+
+    `Detections` copies the arrays that it is made of, so a detector may use its own again for the next frame.
+    """
 
     def detect(self, frames: Sequence[Frame]) -> Sequence[Detections]:
         """Return what is in each frame."""
@@ -102,7 +120,7 @@ class Classifier(Protocol):
     """Says more of what was found.
 
     Besides its columns it may add an attribute `quality`, 0 to 1: the weight of this view in its track. The engine uses it up:
-    it does not reach the sinks.
+    it does not reach the sinks. A detector's attribute of that name is another thing: classifiers are not shown it, sinks are.
     """
 
     columns: ClassVar[tuple[Column, ...]]

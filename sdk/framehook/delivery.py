@@ -51,6 +51,7 @@ class Delivery:
     def __init__(self, sinks: Sequence[tuple[str, Sink]], *, on_error: OnError) -> None:
         self._sinks = list(sinks)
         self._on_error = on_error
+        self._lost: tuple[str, ...] = ()
         self._open: dict[str, StreamState] = {}
 
     def write(self, state: StreamState, result: FrameResult) -> None:
@@ -76,6 +77,7 @@ class Delivery:
             return
 
         def end(sink: Sink) -> None:
+            state.counters.lost_sinks = self._lost  # also one that failed just now
             if isinstance(sink, StreamSink):
                 sink.end(state.stream, state.counters.statistics(state.stream.name))
 
@@ -117,6 +119,7 @@ class Delivery:
                 )
                 failures.append(_failure(name, f"{_DOING[doing]} {where}", cause))
                 self._sinks.remove(entry)
+                self._lost += (name,)
                 _close_quietly(sink)
         for failure in failures:
             if self._on_error == "raise":

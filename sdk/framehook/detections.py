@@ -1,7 +1,7 @@
 """What was found in one frame: arrays inside, rows at the edges."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -34,7 +34,8 @@ class Detection:
 class Detections:
     """What was found in one frame: n boxes and, for each, a score, a label, a track and attributes.
 
-    Arrays are converted to the types below and checked for length when the record is made.
+    Arrays are copied when the record is made, converted to the types below and checked for length. They are read-only: every
+    stage and every sink sees the same ones. `found.boxes * 2` makes an array that is yours to change.
 
     Raises:
         ValueError: an array whose shape does not fit, naming it with what was got and wanted.
@@ -54,7 +55,9 @@ class Detections:
     """Arrays of length n by name: numbers, or fixed-width strings; a missing float is NaN, a missing string is empty."""
 
     def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, dtype=np.float32)
+        boxes = np.array(self.boxes, dtype=np.float32)
+        if boxes.shape == (0,):
+            boxes = boxes.reshape(0, 4)  # what a list of no boxes becomes
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"boxes must be (n, 4), got {boxes.shape}")
         n = len(boxes)
@@ -63,13 +66,15 @@ class Detections:
             "labels": _column("labels", self.labels, n, np.int64, 0),
             "tracks": _column("tracks", self.tracks, n, np.int64, NO_TRACK),
         }
+        names = _words(self.names)
         labels = columns["labels"]
-        if n and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.names):
-            raise ValueError(f"labels must be 0 to {len(self.names) - 1} for names {self.names}, got {labels.tolist()}")
+        if n and not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
+            raise ValueError(f"labels must be 0 to {len(names) - 1} for names {names}, got {labels.tolist()}")
         attributes = {name: _attribute(name, values, n) for name, values in self.attributes.items()}
-        object.__setattr__(self, "boxes", boxes)
+        object.__setattr__(self, "boxes", _read_only(boxes))
         for name, values in columns.items():
             object.__setattr__(self, name, values)
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "attributes", MappingProxyType(attributes))
 
     @classmethod
@@ -104,27 +109,21 @@ class Detections:
 
     def with_attributes(self, **attributes: ArrayLike) -> "Detections":
         """Return a copy with these attributes added or replaced, each of length n."""
-        return replace(self, attributes={**self.attributes, **attributes})  # type: ignore[dict-item]  # converted when made
+        new = {name: _attribute(name, values, len(self)) for name, values in attributes.items()}
+        return _changed(self, attributes=MappingProxyType({**self.attributes, **new}))
 
     def without_attributes(self, *names: str) -> "Detections":
         """Return a copy without these attributes; a name that is not there is passed over."""
         kept = {name: values for name, values in self.attributes.items() if name not in names}
-        return _unchecked(
-            boxes=self.boxes,
-            scores=self.scores,
-            labels=self.labels,
-            tracks=self.tracks,
-            names=self.names,
-            attributes=MappingProxyType(kept),
-        )
+        return _changed(self, attributes=MappingProxyType(kept))
 
     def with_tracks(self, tracks: ArrayLike) -> "Detections":
         """Return a copy with these track ids, (n,), -1 for none."""
-        return replace(self, tracks=tracks)  # type: ignore[arg-type]  # converted when made
+        return _changed(self, tracks=_column("tracks", tracks, len(self), np.int64, NO_TRACK))
 
     def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "Detections"], tuple[dict[str, Any]]]:
         # A read-only mapping can be neither pickled nor copied: the record is made anew from its fields.
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {name: getattr(self, name) for name in _FIELDS}
         return _make, ({**values, "attributes": dict(self.attributes)},)
 
     def __len__(self) -> int:
@@ -137,13 +136,13 @@ class Detections:
         index = rows if isinstance(rows, slice) else np.asarray(rows)
         if isinstance(index, np.ndarray) and not index.size:
             index = index.astype(np.int64)  # an empty list is float64 to numpy, and no index
-        return _unchecked(
-            boxes=self.boxes[index],
-            scores=self.scores[index],
-            labels=self.labels[index],
-            tracks=self.tracks[index],
-            names=self.names,
-            attributes=MappingProxyType({name: values[index] for name, values in self.attributes.items()}),
+        return _changed(
+            self,
+            boxes=_read_only(self.boxes[index]),
+            scores=_read_only(self.scores[index]),
+            labels=_read_only(self.labels[index]),
+            tracks=_read_only(self.tracks[index]),
+            attributes=MappingProxyType({name: _read_only(values[index]) for name, values in self.attributes.items()}),
         )
 
     def __iter__(self) -> Iterator[Detection]:
@@ -161,34 +160,51 @@ class Detections:
         return f"Detections({len(self)} of {self.names}, attributes: {shapes or 'none'})"
 
 
+_FIELDS = tuple(each.name for each in fields(Detections))
+
+
 def _make(values: dict[str, Any]) -> Detections:
     return Detections(**values)
 
 
-def _unchecked(**values: Any) -> Detections:
-    """Return a record of parts of another one, which was checked when it was made: a pipeline makes a dozen for each frame."""
+def _changed(before: Detections, **changes: Any) -> Detections:
+    """Return a copy with other parts, which were checked: a pipeline makes a dozen for each frame."""
     made = object.__new__(Detections)
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
+    for name in _FIELDS:
+        object.__setattr__(made, name, changes[name] if name in changes else getattr(before, name))
     return made
 
 
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+def _words(names: Sequence[str] | NDArray[np.str_]) -> tuple[str, ...]:
+    if isinstance(names, tuple):
+        return names
+    if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)):
+        raise ValueError(f"names must be a tuple of words, such as ('face', 'person'), got {names!r}")
+    return tuple(map(str, names))
+
+
 def _column(name: str, values: ArrayLike | None, n: int, dtype: type[np.generic], missing: float) -> NDArray[Any]:
-    if values is None:
-        return np.full(n, missing, dtype)
-    array = np.asarray(values, dtype=dtype)
+    array = np.full(n, missing, dtype) if values is None else np.array(values, dtype=dtype)
     if array.shape != (n,):
         raise ValueError(f"{name} must be ({n},) like the boxes, got {array.shape}")
-    return array
+    return _read_only(array)
 
 
 def _attribute(name: str, values: ArrayLike, n: int) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = np.array(values)
+    if array.dtype.kind == "T":  # numpy's strings of variable width, which nothing else reads
+        array = np.array(array.tolist(), np.str_)
     if array.ndim == 0 or len(array) != n:
         raise ValueError(f"attribute '{name}' must have length {n} like the boxes, got shape {array.shape}")
-    if array.dtype == object:
-        raise ValueError(f"attribute '{name}' must be numbers or strings, got an array of objects")
-    return array
+    if array.dtype.kind not in "fiubU":
+        got = "objects" if array.dtype == object else f"type {array.dtype}"
+        raise ValueError(f"attribute '{name}' must be numbers or strings, got an array of {got}")
+    return _read_only(array)
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ A plugin is written `name` or `name:key=value,key=value`. Commas inside brackets
 
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ class Option:
     """What it may hold."""
     default: Any
     """What it holds when not given; `REQUIRED` where it must be."""
+    meaning: str = ""
+    """What the docstring says of it under `Args:`, on one line."""
 
     def describe(self) -> str:
         """Say what it takes, such as `int, at least 6; default 20`."""
@@ -55,15 +58,23 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
 
 
 def options_of(factory: Callable[..., Any]) -> tuple[Option, ...]:
-    """Return the options that a plugin's constructor declares, in their order."""
+    """Return the options that a plugin's constructor declares, in their order, with what its docstring says of them."""
     target = factory.__init__ if inspect.isclass(factory) else factory
     hints = typing.get_type_hints(target, include_extras=True)
+    meanings = _meanings(inspect.getdoc(factory) or "")
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(
-        Option(parameter.name, hints.get(parameter.name, Any), parameter.default)
+        Option(parameter.name, hints.get(parameter.name, Any), parameter.default, meanings.get(parameter.name, ""))
         for parameter in inspect.signature(factory).parameters.values()
         if parameter.kind in kinds
     )
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """Return what stands under `Args:` of each parameter."""
+    section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)*)", docstring, re.MULTILINE)
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", section.group(1), re.MULTILINE) if section else []
+    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def check_options(owner: str, factory: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

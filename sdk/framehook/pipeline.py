@@ -16,7 +16,7 @@ from framehook.plugins import Plugins, Spec, load_plugins
 from framehook.run import Run
 from framehook.session import Session
 from framehook.sources import SourcesLike, SourceSpec, open_sources
-from framehook.stages import StageMaker, Stages
+from framehook.stages import StageMaker, Stages, check_columns
 
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1)]
 
@@ -38,7 +38,7 @@ class Pipeline:
         batch: frames that are analysed at once, at most.
         detect_every: detect on every n-th frame, and follow in between; None detects three to six times a second where the
             detector is a `Refiner`, more often where new things turn up, else on every frame.
-        classify_every: frames between two looks at a face that is known; None looks about twice a second.
+        classify_every: frames between two looks at a face that is known; None looks about twice a second of the stream's time.
         start: seconds; earlier frames are passed over.
         end: seconds; where the analysis stops; None for the end.
         every: analyse every n-th frame.
@@ -47,7 +47,7 @@ class Pipeline:
         plugins: where names are looked up; None for what is installed.
 
     Raises:
-        UsageError: an unknown plugin or option, a bad value, a device that is not there.
+        UsageError: an unknown plugin or option, a bad value, a device that is not there, one column of two classifiers.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Pipeline:
             detect_every=checked["detect_every"],
             classify_every=checked["classify_every"],
         )
+        check_columns(self._stages)
         for make in self._stages.make_analyzers:
             make()  # a class that is no analyzer is told now, not in the middle of a run
         if self._stages.make_tracker is not None:

@@ -55,14 +55,19 @@ class StreamStatistics:
     tracks: int = 0
     """Different track ids in all frames together."""
     seconds: float = 0.0
-    """Wall-clock time from the start of decoding to the end of the stream."""
+    """Wall-clock time from the start of decoding, or of a session, to the end of the stream."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock time spent in each stage; stages overlap, and a batch's time is shared out by frames."""
     overhead: float | None = None
-    """Of a stream that ran alone: `seconds` over the time that its busiest thread worked, 1 where all others hide behind it."""
+    """Of a stream that ran alone: `seconds` over the time that its busiest thread worked, 1 where all others hide behind it.
+
+    None for a session, which has no threads.
+    """
     interrupted: bool = False
     """True where the run was ended before the stream was."""
     warnings: tuple[str, ...] = ()
     """What was skipped, and what else a reader of the results should know."""
     error: str = ""
     """Why the stream ended before its end; empty where it did not."""
+    lost_sinks: tuple[str, ...] = ()
+    """Sinks that failed while the run went on without them: what they wrote is not whole."""

@@ -1,10 +1,16 @@
 """What plugins return, held against their contracts before anybody relies on it."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from framehook.contracts import Column
 from framehook.detections import Detections
 from framehook.results import FrameResult
+
+_ROUNDING = 1e-3  # by how much a probability may miss 0 and 1
 
 
 def one_each(found: Sequence[Detections], *, frames: int) -> Sequence[Detections]:
@@ -42,26 +48,63 @@ def same_rows(after: Detections, before: Detections) -> Detections:
     return after
 
 
+def same_tracks(after: Detections, before: Detections) -> Detections:
+    """Return detections of which none may have been added, left out or moved, nor have lost its track.
+
+    Raises:
+        ValueError: some are, or they are something else.
+    """
+    if not np.array_equal(same_rows(after, before).tracks, before.tracks):
+        raise ValueError(
+            f"returned detections of the tracks {after.tracks.tolist()} for those of {before.tracks.tolist()}, "
+            "wanted the same in the same order, as with_attributes returns them"
+        )
+    return after
+
+
 def with_columns(classified: Detections, columns: Sequence[Column]) -> Detections:
     """Return detections to which a classifier has added what it declares.
 
     Raises:
-        ValueError: a column is missing, or holds what it cannot.
+        ValueError: a column is missing, or it or the `quality` holds what it cannot.
     """
     given = classified.attributes
     missing = sorted({name for column in columns for name in (column.name, column.of) if name} - given.keys())
     if missing:
         raise ValueError(f"declared the columns {missing} and did not add them")
     for column in columns:
-        values = given[column.name]
-        if values.ndim != 1:
-            raise ValueError(f"gave column '{column.name}' the shape {values.shape}, wanted ({len(values)},)")
+        _check_shape(column.name, given[column.name])
         if column.aggregate == "vote":
-            for word in {*values.tolist()} - {*column.categories, ""}:
+            for word in {*given[column.name].tolist()} - {*column.categories, ""}:
                 raise ValueError(f"gave column '{column.name}' the value {word!r}, wanted one of {', '.join(column.categories)}")
-        elif column.aggregate != "last" and values.dtype.kind not in "fiub":
-            raise ValueError(f"gave column '{column.name}' values of type {values.dtype}, wanted numbers")
+            if column.of:
+                _check_shares(column.of, given[column.of])
+        elif column.aggregate == "probability":
+            _check_shares(column.name, given[column.name])
+        elif column.aggregate != "last":
+            for name in filter(None, (column.name, column.of)):
+                _check_numbers(name, given[name])
+    if "quality" in given:
+        _check_shares("quality", given["quality"])
     return classified
+
+
+def _check_shape(name: str, values: NDArray[Any]) -> None:
+    if values.ndim != 1:
+        raise ValueError(f"gave column '{name}' the shape {values.shape}, wanted ({len(values)},)")
+
+
+def _check_numbers(name: str, values: NDArray[Any]) -> None:
+    _check_shape(name, values)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"gave column '{name}' values of type {values.dtype}, wanted numbers")
+
+
+def _check_shares(name: str, values: NDArray[Any]) -> None:
+    _check_numbers(name, values)
+    for value in values.tolist():
+        if value < -_ROUNDING or value > 1 + _ROUNDING:  # NaN is neither: it says nothing
+            raise ValueError(f"gave column '{name}' the value {value:g}, wanted 0 to 1")
 
 
 def result(given: FrameResult) -> FrameResult:

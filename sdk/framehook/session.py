@@ -62,7 +62,7 @@ class Session:
         if (width, height) != (stream.width, stream.height):
             raise UsageError(
                 f"session '{self._name}' began with pictures of {stream.width} x {stream.height}, got {width} x {height}: "
-                "open another session for another size"
+                "open another session, of another name, for another size"
             )
         frame = Frame(
             stream=stream,

@@ -43,6 +43,29 @@ class Stages:
         return self.names.get(type(stage), type(stage).__name__)
 
 
+def check_columns(stages: Stages) -> None:
+    """Check that the classifiers' columns go together.
+
+    Raises:
+        UsageError: two give the same column, or a `probability` belongs to none of its classifier's `vote` columns.
+    """
+    givers: dict[str, str] = {}
+    for classifier in stages.classifiers:
+        name = stages.name(classifier)
+        votes = [column.name for column in classifier.columns if column.aggregate == "vote"]
+        for column in classifier.columns:
+            if column.name in givers:
+                raise UsageError(
+                    f"column '{column.name}' comes from classifier '{givers[column.name]}' and from '{name}': use one of them"
+                )
+            if column.aggregate == "probability" and column.of not in votes:
+                raise UsageError(
+                    f"classifier '{name}': column '{column.name}' is the probability of '{column.of}', "
+                    f"wanted the name of one of its 'vote' columns ({', '.join(votes) or 'it has none'})"
+                )
+            givers[column.name] = name
+
+
 class StageMaker:
     """Makes the objects of one run out of what a user gave, and remembers what to call them.
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,7 @@ from framehook.results import StreamStatistics
 from framehook.stages import Stages
 
 _FIRST_VIEWS = 5  # a new track is looked at this often in a row, so that its first reports are steady
-_REVIEWS_PER_SECOND = 2.0  # and then so often
-_FRAMES_BETWEEN_REVIEWS = 10  # where the frame rate is unknown
+_REVIEW_SECONDS = 0.47  # and then again after half a second; a little less, since no frame falls exactly there
 _FORGET_FRAMES = 20_000
 _GLANCE_SIDE = 16  # pixels across and down that two pictures are compared by
 _CUT = 30.0  # mean difference of these, of 255 and without their means: on real clips moving cameras stay below 13, a cut has 70
@@ -44,6 +44,7 @@ class Counters:
     warnings: list[str] = field(default_factory=list)
     error: str = ""
     ended: float | None = None
+    lost_sinks: tuple[str, ...] = ()
     highest_track: int = 0
 
     def spend(self, stage: str, seconds: float) -> None:
@@ -75,11 +76,20 @@ class Counters:
             tracks=self.tracks,
             seconds=seconds,
             stage_seconds=dict(self.stage_seconds),
-            overhead=seconds / busiest if busiest else None,
+            overhead=seconds / busiest if self.inference_seconds else None,
             interrupted=self.interrupted,
             warnings=tuple(self.warnings),
             error=self.error,
+            lost_sinks=self.lost_sinks,
         )
+
+
+class _Looks(NamedTuple):
+    """How often a track was looked at, and when last."""
+
+    views: int
+    number: int
+    seconds: float
 
 
 class StreamState:
@@ -99,10 +109,8 @@ class StreamState:
         follows = self.tracker is not None and (stages.detect_every is not None or isinstance(stages.detector, Refiner))
         self._detect_every = stages.detect_every if follows else 1
         self._detect_seconds = _DETECT_SECONDS
-        self._looks: dict[int, tuple[int, int]] = {}  # track -> how often it was looked at, and when last
-        rate = stream.rate or 0
-        between = round(float(rate) / _REVIEWS_PER_SECOND) if rate else _FRAMES_BETWEEN_REVIEWS
-        self._classify_every = stages.classify_every or max(1, between)
+        self._looks: dict[int, _Looks] = {}  # by track
+        self._classify_every = stages.classify_every
 
     def next_frame(self, seconds: float) -> tuple[int, bool]:
         """Count a frame: return its place among the processed ones, and whether it is one to detect on.
@@ -149,20 +157,26 @@ class StreamState:
         before, self._glance = self._glance, glance
         return before is not None and float(np.abs(glance - before).mean()) > _CUT
 
-    def to_classify(self, detections: Detections, number: int) -> NDArray[np.int64]:
+    def to_classify(self, detections: Detections, number: int, seconds: float) -> NDArray[np.int64]:
         """Return the rows that want a look: new tracks, those not looked at for some time, and all without a track.
 
         Args:
             detections: a frame's, tracked.
             number: the frame's place among the processed ones.
+            seconds: the frame's time.
         """
         rows = []
         for row, track in enumerate(detections.tracks.tolist()):
-            looks, last = self._looks.get(track, (0, 0))
-            if track == NO_TRACK or looks < _FIRST_VIEWS or number - last >= self._classify_every:
+            looks = self._looks.get(track, _Looks(0, number, seconds))
+            if track == NO_TRACK or looks.views < _FIRST_VIEWS or self._wants_another(looks, number, seconds):
                 rows.append(row)
                 if track != NO_TRACK:
-                    self._looks[track] = (looks + 1, number)
+                    self._looks[track] = _Looks(looks.views + 1, number, seconds)
         if len(self._looks) > 1000:  # bounded however long the stream
-            self._looks = {t: look for t, look in self._looks.items() if number - look[1] < _FORGET_FRAMES}
+            self._looks = {track: looks for track, looks in self._looks.items() if number - looks.number < _FORGET_FRAMES}
         return np.array(rows, dtype=np.int64)
+
+    def _wants_another(self, looks: _Looks, number: int, seconds: float) -> bool:
+        if self._classify_every is not None:
+            return number - looks.number >= self._classify_every
+        return not 0 <= seconds - looks.seconds < _REVIEW_SECONDS

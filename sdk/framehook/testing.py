@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from framehook import returned
 from framehook.contracts import Classifier, Detector, Refiner, Tracker
 from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Frame, Image, StreamInfo
@@ -171,12 +173,24 @@ class DetectorConformance:
         assert len(self.make().detect([make_frame(grey_image(1, 1))])) == 1
 
     def test_a_batch_says_what_its_frames_say_alone(self) -> None:
-        """Results do not depend on the company."""
+        """Results do not depend on the company, but for what batches round differently."""
         frames = [make_frame(grey_image(96, 64, value=40 * i), index=i) for i in range(3)]
         detector = self.make()
         alone = [detector.detect([frame])[0] for frame in frames]
         for one, together in zip(alone, detector.detect(frames), strict=True):
-            np.testing.assert_allclose(one.boxes, together.boxes, atol=0.5)
+            np.testing.assert_allclose(together.boxes, one.boxes, atol=0.5)
+            np.testing.assert_allclose(together.scores, one.scores, atol=0.01)
+            assert [row.label for row in together] == [row.label for row in one]
+            assert together.attributes.keys() == one.attributes.keys()
+            for name, values in one.attributes.items():
+                _assert_close(together.attributes[name], values)
+
+    def test_boxes_are_finite_and_scores_lie_between_0_and_1(self) -> None:
+        """Also in a picture full of edges."""
+        noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+        for found in self.make().detect([make_frame(grey_image(96, 64)), make_frame(noise)]):
+            assert np.isfinite(found.boxes).all(), found.boxes
+            assert ((found.scores >= 0) & (found.scores <= 1)).all(), found.scores
 
 
 class RefinerConformance:
@@ -209,14 +223,12 @@ class TrackerConformance:
         raise NotImplementedError("say in make() how your tracker is made")
 
     def test_it_returns_the_same_detections_in_the_same_order(self) -> None:
-        """Only the tracks are new."""
-        boxes = np.array([[0, 0, 10, 10], [50, 50, 70, 70], [30, 0, 40, 10]], np.float32)
+        """Only the tracks are new, also where nothing is found for a frame."""
+        some = _three_things([[0, 0, 10, 10], [50, 50, 70, 70], [30, 0, 40, 10]])
         tracker = self.make()
-        for i in range(5):
-            detections = Detections(boxes=boxes, attributes={"mark": np.array([7, 8, 9])})
-            tracked = tracker.update(make_frame(grey_image(96, 96), index=i, seconds=i / 25), detections)
-            np.testing.assert_array_equal(tracked.boxes, boxes)
-            assert tracked.attributes["mark"].tolist() == [7, 8, 9]
+        for i, given in enumerate([some, some, some[[]], some, Detections.empty(), some]):
+            tracked = tracker.update(make_frame(grey_image(96, 96), index=i, seconds=i / 25), given)
+            _assert_the_same(tracked, given)
 
     def test_two_things_have_two_ids(self) -> None:
         """No id is given twice in a frame."""
@@ -257,12 +269,42 @@ class ClassifierConformance:
         raise NotImplementedError("say in make() how your classifier is made")
 
     def test_it_adds_its_columns_to_the_same_detections(self) -> None:
-        """Also to none, and with the same types."""
+        """Also to none, with the same types, and with values that they can hold."""
         classifier = self.make()
         frame = make_frame(grey_image(96, 96))
-        some = Detections(boxes=np.array([[10, 10, 50, 50], [0, 0, 0, 0], [80, 80, 120, 120]], np.float32))
-        found = classifier.classify([frame, frame], [some, Detections.empty()])
-        assert [len(one) for one in found] == [3, 0]
+        some = _three_things([[10, 10, 50, 50], [0, 0, 0, 0], [80, 80, 120, 120]]).with_tracks([7, 3, NO_TRACK])
+        given = [some, some[[]]]
+        found = classifier.classify([frame, frame], given)
+        assert len(found) == len(given)
+        for before, after in zip(given, found, strict=True):
+            returned.with_columns(returned.same_tracks(after, before), classifier.columns)
+            _assert_the_same(after, before)
         for column in classifier.columns:
             assert found[0].attributes[column.name].dtype.kind == found[1].attributes[column.name].dtype.kind
-        np.testing.assert_array_equal(found[0].boxes, some.boxes)
+
+
+def _three_things(boxes: ArrayLike) -> Detections:
+    return Detections(
+        boxes=np.array(boxes, np.float32),
+        scores=np.array([0.99, 0.6, 0.98], np.float32),
+        labels=np.array([0, 1, 0]),
+        names=("face", "person"),
+        attributes={"mark": np.array([7, 8, 9])},
+    )
+
+
+def _assert_the_same(after: Detections, before: Detections) -> None:
+    """What was found is still there, in the same order, with all that was known of it."""
+    np.testing.assert_array_equal(after.boxes, before.boxes)
+    np.testing.assert_array_equal(after.scores, before.scores)
+    assert [row.label for row in after] == [row.label for row in before]
+    for name, values in before.attributes.items():
+        assert name in after.attributes, f"the attribute '{name}' is gone"
+        np.testing.assert_array_equal(after.attributes[name], values)
+
+
+def _assert_close(after: NDArray[Any], before: NDArray[Any]) -> None:
+    if before.dtype.kind == "U":
+        np.testing.assert_array_equal(after, before)
+    else:
+        np.testing.assert_allclose(after, before, atol=0.5, rtol=0.01)

@@ -50,6 +50,7 @@ _CAMERA_POLL_SECONDS = 0.005
 _READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp")
 _USUAL_RATE = Fraction(25)
 _BITS_PER_PIXEL = 0.15  # for encoders other than x264, which is told a quality instead
+_LARGEST_PX = 16384  # wide or high, to libx264
 
 _Packets: TypeAlias = Iterator["av.Packet[VideoStream]"]
 
@@ -531,11 +532,16 @@ class VideoWriter:
         rate: frames per second, which only guides the encoder; None where it is not known.
 
     Raises:
-        OutputError: the file cannot be written, or libav has no encoder for H.264.
+        OutputError: the file cannot be written, the pictures are too large, or libav has no encoder for H.264.
     """
 
     def __init__(self, path: str | Path, *, width: int, height: int, time_base: Fraction, rate: Fraction | None = None) -> None:
         self._path = Path(path)
+        if max(width, height) > _LARGEST_PX:
+            raise OutputError(
+                f"{path} cannot be written: pictures of {width} x {height} are too large for H.264, which takes "
+                f"{_LARGEST_PX} x {_LARGEST_PX}; scale them down, or do without the video"
+            )
         self._shape = (height, width, 3)
         self._padding = ((0, height % 2), (0, width % 2), (0, 0))
         rate = rate or _USUAL_RATE

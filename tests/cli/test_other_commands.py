@@ -72,7 +72,7 @@ def test_the_list_as_json_says_every_option(capsys):
 
 def test_one_plugin_is_shown_with_its_options(capsys):
     assert run(["plugins", "show", "mtcnn"]) == 0
-    assert "min_face: int, at least 6; default 20" in capsys.readouterr().out
+    assert "min_face: int, at least 6; default 20\n      the smallest face to look for" in capsys.readouterr().out
     assert run(["plugins", "show", "mtcn"]) == 2
     assert "did you mean 'mtcnn'?" in capsys.readouterr().err
 

@@ -205,3 +205,10 @@ def test_a_turned_square_reaches_further():
     corner = whole([0, 0, 20, 20], roll=np.pi / 4)
 
     assert share_inside(corner, width=100, height=100)[0] < 1
+
+
+def test_a_box_without_finite_edges_is_cut_like_one_that_is_missing():
+    found = squares(boxes([0, 0, np.inf, np.inf], [-np.inf, 0, 10, np.nan], [np.nan] * 4), margin=0.4, shift=0.1)
+    assert np.isfinite(found).all()
+    np.testing.assert_array_equal(found[0], found[2])
+    assert cut(ramp(50, 40), found, 16).shape == (3, 16, 16, 3)

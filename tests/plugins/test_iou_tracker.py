@@ -221,12 +221,32 @@ def test_detections_of_different_labels_are_never_one_track() -> None:
     assert tracker.predict(at(0.2)).labels.tolist() == [0, 1]
 
 
-def test_tracks_do_not_outlive_a_change_of_names() -> None:
+def test_tracks_wait_while_their_word_is_not_named() -> None:
     tracker = IouTracker()
     for i in range(4):
         tracker.update(at(i * 0.04), faces([(300, 300)], labels=[1], names=("face", "person")))
     assert tracker.update(at(0.16), faces([(300, 300)], names=("car",))).tracks.tolist() == [-1]
-    assert tracker.predict(at(0.16)).names == ("car",)
+    (waiting,) = tracker.predict(at(0.16))
+    assert (waiting.label, waiting.track) == ("person", 1)
+    assert tracker.update(at(0.20), faces([(300, 300)], names=("person",))).tracks.tolist() == [1]
+
+
+def test_tracks_end_a_gap_after_their_word_was_last_named() -> None:
+    tracker = IouTracker(confirm=1, gap_seconds=0.5)
+    tracker.update(at(0), faces([(300, 300)], names=("person",)))
+    for i in range(1, 20):
+        tracker.update(at(i * 0.04), faces([(600, 300)], names=("car",)))
+    assert [(row.label, row.track) for row in tracker.predict(at(0.8))] == [("car", 2)]
+    assert tracker.update(at(0.8), faces([(300, 300)], names=("person",))).tracks.tolist() == [3]
+
+
+def test_tracks_go_on_though_other_words_are_named_on_each_frame() -> None:
+    tracker = IouTracker(confirm=1)
+    for i, names in enumerate([("car",), ("dog", "car"), ("car", "dog"), ("car",), (), ("dog", "car", "bus")]):
+        places = {"car": (300, 300), "dog": (600, 300), "bus": (900, 300)}
+        seen = faces([places[name] for name in names], labels=range(len(names)), names=names)
+        tracks = dict(zip(names, tracker.update(at(i * 0.04), seen).tracks.tolist(), strict=True))
+        assert tracks == {name: {"car": 1, "dog": 2, "bus": 3}[name] for name in names}
 
 
 def test_everything_but_the_tracks_is_returned_as_it_came() -> None:

@@ -85,9 +85,36 @@ def test_csv_of_a_stream_without_results_has_the_base_header(tmp_path):
 
 def test_csv_leaves_out_an_attribute_that_comes_late_and_says_so_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        written(CsvSink(out=tmp_path), result(0, faces(0)), result(1, faces(mood=["glad"])), result(2, faces(mood=["sad"])))
+        written(CsvSink(out=tmp_path), result(0, faces()), result(1, faces(mood=["glad"])), result(2, faces(mood=["sad"])))
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["attribute 'mood' is left out"]
-    assert [len(row) for row in rows(tmp_path / "door" / "detections.csv")] == [10, 10, 10]
+    assert [len(row) for row in rows(tmp_path / "door" / "detections.csv")] == [10, 10, 10, 10]
+
+
+NOBODY_YET = [Detections.empty(), faces(0), faces(0, outline=np.empty(0), kind=np.empty(0, "U3"))]
+
+
+@pytest.mark.parametrize("nobody", NOBODY_YET, ids=["empty", "no attributes", "made of empty lists"])
+def test_frames_in_which_nothing_is_found_yet_decide_no_columns(tmp_path, nobody, caplog):
+    found = faces(outline=np.ones((1, 3, 2)), kind=["cat"], blur=[0.5])
+    for sink in (CsvSink(out=tmp_path), TracksSink(out=tmp_path)):
+        written(sink, result(0, nobody), result(1, found), result(2, nobody), result(3, found))
+    assert [row[10:] for row in rows(tmp_path / "door" / "detections.csv")] == [["kind", "blur"], ["cat", "0.5"], ["cat", "0.5"]]
+    assert [row[6:] for row in rows(tmp_path / "door" / "tracks.csv")] == [["kind", "blur"], ["cat", "0.5"]]
+    assert not caplog.records
+
+
+def test_csv_leaves_a_cell_empty_where_an_attribute_has_several_values_later(tmp_path):
+    written(CsvSink(out=tmp_path), result(0, faces(pose=[1.0])), result(1, faces(pose=[[1.0, 2.0]])))
+    assert [row[-1] for row in rows(tmp_path / "door" / "detections.csv")] == ["pose", "1.0", ""]
+
+
+@pytest.mark.parametrize(("make", "name"), [(CsvSink, "score"), (TracksSink, "frames")], ids=["csv", "tracks"])
+@pytest.mark.parametrize("n", [0, 1])
+def test_an_attribute_called_like_a_column_is_refused(tmp_path, make, name, n):
+    sink = make(out=tmp_path)
+    with pytest.raises(UsageError, match=rf"attribute '{name}' cannot be written to '.*\.csv', which has a column of that name"):
+        written(sink, result(0, faces(n, **{name: np.full(n, 0.25)})))
+    sink.close()
 
 
 def test_csv_leaves_a_cell_empty_where_a_later_frame_lacks_the_attribute(tmp_path):
@@ -103,7 +130,7 @@ def test_csv_leaves_a_cell_empty_where_a_later_frame_lacks_the_attribute(tmp_pat
         (0.000012345678, "0.000012346"),
         (1e20, "100000000000000000000.0"),
         (-0.5, "-0.5"),
-        (np.inf, "inf"),
+        (np.inf, ""),
         (np.nan, ""),
         (np.int64(-7), "-7"),
         (True, "true"),
@@ -175,6 +202,25 @@ def test_jsonl_is_strictly_valid_where_numbers_are_missing(tmp_path, missing):
     written(JsonLinesSink(out=tmp_path), result(0, faces(age=[missing], pose=[[1.0, missing]])))
     (detection,) = lines(tmp_path / "door" / "detections.jsonl")[0]["detections"]
     assert detection["attributes"] == {"age": None, "pose": [1.0, None]}
+
+
+def test_a_box_or_score_that_is_not_finite_is_null_in_json_and_empty_in_csv(tmp_path):
+    found = Detections(boxes=[[-np.inf, 2, np.inf, np.nan]], scores=[np.nan])
+    for sink in (CsvSink(out=tmp_path), JsonLinesSink(out=tmp_path), JsonSink(out=tmp_path)):
+        written(sink, result(0, found))
+    assert rows(tmp_path / "door" / "detections.csv")[1][5:] == ["", "2.00", "", "", ""]
+    (detection,) = lines(tmp_path / "door" / "detections.jsonl")[0]["detections"]
+    assert (detection["box"], detection["score"]) == ([None, 2.0, None, None], None)
+    assert document(tmp_path / "door" / "detections.json")["results"][0]["detections"] == [detection]
+
+
+@pytest.mark.parametrize(("seconds", "written_as"), [(np.float32(1.5), 1.5), (Fraction(3, 2), 1.5), (np.nan, None)], ids=repr)
+def test_an_event_may_hold_numbers_of_any_type(tmp_path, seconds, written_as):
+    event = Event(kind="seen", seconds=seconds, track=np.int64(7), details={"n": np.int64(3)})
+    written(JsonLinesSink(out=tmp_path), result(0, faces(), events=(event,)))
+    assert lines(tmp_path / "door" / "detections.jsonl")[0]["events"] == [
+        {"kind": "seen", "seconds": written_as, "track": 7, "details": {"n": 3}}
+    ]
 
 
 def test_each_result_can_be_read_as_soon_as_it_was_written(tmp_path):

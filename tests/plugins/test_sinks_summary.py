@@ -45,8 +45,14 @@ def test_a_summary_says_what_the_stream_was_and_how_it_went(tmp_path):
 
 @pytest.mark.parametrize(
     ("statistics", "complete"),
-    [({}, True), ({"damaged": 9}, True), ({"interrupted": True}, False), ({"error": "the camera was lost"}, False)],
-    ids=["whole", "damaged", "interrupted", "failed"],
+    [
+        ({}, True),
+        ({"damaged": 9}, True),
+        ({"interrupted": True}, False),
+        ({"error": "the camera was lost"}, False),
+        ({"lost_sinks": ("csv",)}, False),
+    ],
+    ids=["whole", "damaged", "interrupted", "failed", "lost a sink"],
 )
 def test_a_summary_is_complete_when_the_stream_was_analysed_to_its_end(tmp_path, statistics, complete):
     content = summary(tmp_path, **statistics)

@@ -30,8 +30,8 @@ class Grey:
         return np.full((height, width, 3), self.value, np.uint8)
 
 
-def stream(name="door", *, width=160, height=120, rate=Fraction(25), frames=None):
-    return StreamInfo(name=name, width=width, height=height, rate=rate, frames=frames)
+def stream(name="door", *, width=160, height=120, rate=Fraction(25), frames=None, live=False):
+    return StreamInfo(name=name, width=width, height=height, rate=rate, frames=frames, live=live)
 
 
 def result(info, index, pts, boxes=()):
@@ -66,6 +66,13 @@ def test_pictures_keep_their_order_and_their_times_to_the_tick(tmp_path):
     frames = read(tmp_path / "door" / "annotated.mp4")
     assert [seconds for seconds, _ in frames] == [pts * TIME_BASE for pts in times]
     assert [round(image.mean() / 40) for _, image in frames] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("live", "begins"), [(True, 0), (False, 3600)], ids=["live", "recorded"])
+def test_a_live_stream_is_shown_from_its_first_frame_on_and_a_recording_by_its_own_clock(tmp_path, live, begins):
+    written(VideoSink(out=tmp_path), stream(live=live), [3600 * 90_000 + i * 3600 for i in range(3)])
+    with av.open(str(tmp_path / "door" / "annotated.mp4")) as container:
+        assert [frame.time for frame in container.decode(video=0)] == pytest.approx([begins + i / 25 for i in range(3)])
 
 
 def test_the_video_is_h264_that_players_know(tmp_path):
@@ -146,6 +153,14 @@ def test_one_video_cannot_hold_two_streams(tmp_path):
     with pytest.raises(OptionError, match=r"'all.mp4' can hold one stream only, and 'b' is the second; put \{stream\} into"):
         sink.open(stream("b"))
     sink.close()
+
+
+def test_a_picture_too_large_for_a_video_is_one_clear_error_that_leaves_no_file(tmp_path):
+    sink = VideoSink(out=tmp_path)
+    with pytest.raises(OutputError, match=r"pictures of 16386 x 2 are too large for H\.264"):
+        written(sink, stream(width=16_386, height=2), [0])
+    sink.close()
+    assert list((tmp_path / "door").iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["{stream}.avi", "{stream}", "out.png"])

@@ -107,3 +107,67 @@ def test_a_view_that_says_nothing_changes_nothing():
     said = report(aggregator, faces([1]), view(1, age=np.nan, std=4, gender="", score=np.nan, quality=1.0), [0])
     assert (said["age"], said["age_std"], said["gender_score"]) == pytest.approx((30, 4, 0.9))
     assert said["gender"].tolist() == ["male"]
+
+
+def last(*said):
+    """The column of type `last` after each of these frames, in which all is known."""
+    aggregator = TrackAggregator((Column(name="badge"),))
+    for values in said:
+        views = faces(range(1, len(values) + 1)).with_attributes(badge=values)
+        known = report(aggregator, views.without_attributes("badge"), views, range(len(values)))
+    return known["badge"]
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ([np.array([True, False])], np.array([True, False])),
+        ([np.array([2**53 + 1])], np.array([2**53 + 1])),
+        ([np.array([5], np.uint8), np.array([300])], np.array([300])),
+        ([np.array([1.5], np.float16), np.array([70000.12])], np.array([70000.12])),
+        ([np.array([1]), np.array([0.5])], np.array([0.5])),
+    ],
+    ids=["yes or no", "a large whole number", "a wider one", "a wider float", "a float after a whole number"],
+)
+def test_the_last_value_is_of_the_type_that_was_given(said, wanted):
+    known = last(*said)
+    assert known.dtype == wanted.dtype
+    assert known.tolist() == wanted.tolist()
+
+
+def test_words_after_numbers_are_refused():
+    with pytest.raises(ValueError, match="gave column 'badge' values of type <U2 after int64, wanted words or numbers, not both"):
+        last(np.array([12]), np.array(["no"]))
+
+
+MOMENTS = (Column(name="m", aggregate="mean"), Column(name="s", aggregate="std", of="m"))
+
+
+def test_the_deviation_of_large_numbers_is_not_rounded_away():
+    aggregator = TrackAggregator(MOMENTS)
+    for i in range(5):
+        said = report(aggregator, faces([1]), faces([1]).with_attributes(m=[1.7e9 + i], s=[0.1]), [0])
+    assert said["m"].tolist() == [1.7e9 + 2]
+    assert said["s"] == pytest.approx([(2 + 0.1**2) ** 0.5])
+
+
+@pytest.mark.parametrize(("given", "wanted"), [("f2", "f4"), ("f4", "f4"), ("f8", "f8"), ("i8", "f8"), ("?", "f4")])
+def test_means_are_as_exact_as_what_was_given(given, wanted):
+    views = faces([1]).with_attributes(m=np.array([1], given), s=np.array([0], given))
+    said = report(TrackAggregator(MOMENTS), faces([1]), views, [0])
+    assert (said["m"].dtype, said["s"].dtype) == (wanted, wanted)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"aggregate": "median"}, "aggregate is one of mean, std, vote, probability, last, got 'median'"),
+        ({"aggregate": "std"}, "'std' needs of=…, the name of the column that it belongs to"),
+        ({"aggregate": "probability"}, "'probability' needs of=…, the name of the column that it belongs to"),
+        ({"aggregate": "vote"}, r"'vote' needs categories=…, such as \('yes', 'no'\), got \(\)"),
+    ],
+    ids=["unknown", "std", "probability", "vote"],
+)
+def test_a_column_that_lacks_what_its_aggregate_needs_is_refused(column, message):
+    with pytest.raises(ValueError, match=f"^column 'c': {message}$"):
+        Column(name="c", **column)

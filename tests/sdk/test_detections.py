@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_what_is_not_given_is_sure_a_face_and_on_no_track() -> None:
     [
         ({"boxes": [0, 0, 1, 1]}, r"boxes must be \(n, 4\), got \(4,\)"),
         ({"boxes": [[0, 0, 1]]}, r"boxes must be \(n, 4\), got \(1, 3\)"),
-        ({"boxes": []}, r"boxes must be \(n, 4\), got \(0,\)"),
+        ({"boxes": [[]]}, r"boxes must be \(n, 4\), got \(1, 0\)"),
         ({"scores": [1.0, 1.0]}, r"scores must be \(1,\) like the boxes, got \(2,\)"),
         ({"scores": [[1.0]]}, r"scores must be \(1,\) like the boxes, got \(1, 1\)"),
         ({"labels": []}, r"labels must be \(1,\) like the boxes, got \(0,\)"),
@@ -58,12 +59,23 @@ def test_what_is_not_given_is_sure_a_face_and_on_no_track() -> None:
         ({"names": ()}, r"labels must be 0 to -1 for names \(\), got \[0\]"),
         ({"attributes": {"age": [1, 2]}}, r"attribute 'age' must have length 1 like the boxes, got shape \(2,\)"),
         ({"attributes": {"age": 30}}, r"attribute 'age' must have length 1 like the boxes, got shape \(\)"),
+        ({"names": "face"}, r"names must be a tuple of words, such as \('face', 'person'\), got 'face'"),
+        ({"names": {0: "face"}}, r"names must be a tuple of words, .*, got \{0: 'face'\}"),
         ({"attributes": {"who": [None]}}, "attribute 'who' must be numbers or strings, got an array of objects"),
+        (
+            {"attributes": {"who": np.array(["me"], object)}},
+            "attribute 'who' must be numbers or strings, got an array of objects",
+        ),
+        ({"attributes": {"who": [b"me"]}}, r"attribute 'who' must be numbers or strings, got an array of type \|S2"),
+        (
+            {"attributes": {"at": [np.datetime64("2024-01-01")]}},
+            r"attribute 'at' must be .*, got an array of type datetime64\[D\]",
+        ),
     ],
     ids=[
         "one-flat-box",
         "three-columns",
-        "no-second-axis",
+        "an-empty-box",
         "two-scores",
         "scores-in-columns",
         "no-labels",
@@ -71,9 +83,14 @@ def test_what_is_not_given_is_sure_a_face_and_on_no_track() -> None:
         "label-without-a-name",
         "negative-label",
         "no-names",
+        "one-name",
+        "a-table-of-names",
         "attribute-too-long",
         "attribute-without-a-length",
         "attribute-of-objects",
+        "attribute-of-strings-as-objects",
+        "attribute-of-bytes",
+        "attribute-of-dates",
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_was_got_and_wanted(fields: dict[str, Any], message: str) -> None:
@@ -85,6 +102,59 @@ def test_empty_has_no_rows_and_the_given_names() -> None:
     nothing = Detections.empty(names=("car", "bus"))
     assert (len(nothing), nothing.boxes.shape, nothing.names) == (0, (0, 4), ("car", "bus"))
     assert list(nothing) == []
+
+
+def test_a_list_of_no_boxes_has_no_rows() -> None:
+    nothing = Detections(boxes=[], scores=[], attributes={"age": []})
+    assert (len(nothing), nothing.boxes.shape) == (0, (0, 4))
+
+
+@pytest.mark.parametrize("names", [["car", "bus"], np.array(["car", "bus"])], ids=["list", "array"])
+def test_names_become_a_tuple_of_words(names: Any) -> None:
+    found = Detections(boxes=[[0, 0, 1, 1]], labels=[1], names=names)
+    assert found.names == ("car", "bus")
+    assert type(found.names[1]) is str
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="came with numpy 2")
+def test_strings_of_variable_width_become_strings_of_a_fixed_one() -> None:
+    found = people().with_attributes(who=np.array(["me", "", "you"], np.dtypes.StringDType()))
+    assert found.attributes["who"].dtype == np.dtype("<U3")
+    assert found[[]].with_attributes(who=np.array([], np.dtypes.StringDType())).attributes["who"].dtype.kind == "U"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: people(),
+        lambda: people()[1:],
+        lambda: people()[[2, 0]],
+        lambda: people()[[True, False, True]],
+        lambda: people().with_tracks([1, 2, 3]),
+        lambda: people().with_attributes(age=[1.0, 2.0, 3.0]),
+        lambda: people().without_attributes("gender"),
+        lambda: Detections.concatenate([people(), people()]),
+        lambda: Detections.empty(),
+        lambda: pickle.loads(pickle.dumps(people())),
+    ],
+    ids=["made", "slice", "indices", "mask", "tracks", "attributes", "without", "joined", "empty", "pickled"],
+)
+def test_every_array_is_read_only(make: Callable[[], Detections]) -> None:
+    found = make()
+    for array in (found.boxes, found.scores, found.labels, found.tracks, *found.attributes.values()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = array
+
+
+def test_the_arrays_that_a_record_is_made_of_stay_the_callers_own() -> None:
+    boxes, tracks, ages = np.zeros((1, 4), np.float32), np.array([1]), np.array([30.0])
+    found = Detections(boxes=boxes, tracks=tracks, attributes={"age": ages})
+    more = found.with_tracks(tracks).with_attributes(older=ages)
+    boxes += 1
+    tracks += 1
+    ages += 1
+    assert (found.boxes.max(), found.tracks[0], found.attributes["age"][0]) == (0, 1, 30)
+    assert (more.tracks[0], more.attributes["older"][0]) == (1, 30)
 
 
 def test_iteration_yields_rows_of_plain_python_values() -> None:

@@ -1,4 +1,5 @@
 import ast
+import dataclasses
 import re
 import types
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import framehook
-from framehook import Pipeline, hookspecs, load_plugins
+from framehook import Pipeline, StreamInfo, StreamStatistics, hookspecs, load_plugins
 from framehook.testing import FixedDetector, grey_image
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,6 +24,13 @@ def example(hook):
     module = types.ModuleType(f"example_of_{hook}")
     exec(code.group(1), module.__dict__)
     return module
+
+
+def test_all_that_a_summary_says_is_explained():
+    text = (DOCS / "output.md").read_text(encoding="utf-8")
+    told = {field.name for field in dataclasses.fields(StreamStatistics)} - {"stream"}
+    told |= {field.name for field in dataclasses.fields(StreamInfo)}
+    assert {name for name in told if f"`{name}`" not in text} == set()
 
 
 @pytest.mark.parametrize("hook", HOOKS)

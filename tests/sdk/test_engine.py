@@ -255,6 +255,13 @@ def test_a_failing_sink_ends_the_run_or_just_itself():
     assert len(list(pipeline(sinks=[bad, good], on_error="isolate").run(images(50)))) == 50
     assert (len(bad.results), len(good.results)) == (3, 50)
     assert "the run went on without it" in good.ended[0].warnings[0]
+    assert good.ended[0].lost_sinks == ("MemorySink",)
+
+
+def test_a_sink_that_is_lost_is_missing_from_later_streams_too():
+    good, bad = MemorySink(), MemorySink(fail_at=3)
+    list(pipeline(sinks=[bad, good], on_error="isolate").run([iter(images(5)), iter(images(2))]))
+    assert [ended.lost_sinks for ended in good.ended] == [("MemorySink",)] * 2
 
 
 def test_a_source_that_fails_ends_its_own_stream_only():

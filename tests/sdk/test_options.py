@@ -105,3 +105,21 @@ def test_options_describe_themselves():
     assert described["size"] == "int, at least 6; default 20"
     assert described["limit"] == "float or none; default None"
     assert described["levels"] == "tuple[float, float]; default (0.6, 0.7)"
+
+
+def test_options_say_what_their_docstring_says():
+    class Zoom:
+        """Make larger.
+
+        Args:
+            factor: how much,
+                in times.
+            centre: where.
+
+        Raises:
+            factor: never.
+        """
+
+        def __init__(self, *, factor: float = 2.0, centre: str = "middle", silent: bool = True) -> None: ...
+
+    assert [option.meaning for option in options_of(Zoom)] == ["how much, in times.", "where.", ""]

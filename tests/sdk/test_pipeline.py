@@ -2,9 +2,20 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from framehook import ConfigError, Detections, OptionError, Pipeline, PluginNotFoundError, SourceNotFoundError
+from framehook import (
+    Column,
+    ConfigError,
+    Detections,
+    OptionError,
+    Pipeline,
+    PluginNotFoundError,
+    SourceNotFoundError,
+    StageError,
+    UsageError,
+)
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, synthetic_video
 
 
@@ -70,20 +81,159 @@ def test_without_a_tracker_every_track_is_none():
     assert [r.detections.tracks.tolist() for r in pipeline.run([grey_image(64, 48)] * 2)] == [[-1], [-1]]
 
 
+class Looker:
+    columns = ()
+    looked = ()
+
+    def classify(self, frames, detections):
+        self.looked = (*self.looked, *(frame.index for frame in frames))
+        assert all(isinstance(found, Detections) for found in detections)
+        return detections
+
+
 def test_the_first_views_of_a_track_are_looked_at_and_then_one_now_and_again():
-    class Looker:
-        columns = ()
-        looked = ()
-
-        def classify(self, frames, detections):
-            self.looked = (*self.looked, *(frame.index for frame in frames))
-            assert all(isinstance(found, Detections) for found in detections)
-            return detections
-
     looker = Looker()
     pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[looker], classify_every=10)
     assert len(list(pipeline.run([grey_image(64, 48)] * 30))) == 30
     assert looker.looked == (0, 1, 2, 3, 4, 14, 24)
+
+
+@pytest.mark.parametrize(
+    ("settings", "looked"),
+    [({}, (16, 28, 40, 52, 64)), ({"every": 5}, (35, 50, 65)), ({"fps": 2}, (63,))],
+    ids=["all frames", "every fifth", "two a second"],
+)
+def test_a_known_face_is_looked_at_twice_a_second_of_the_streams_time(settings, looked):
+    looker = Looker()
+    pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[looker], **settings)
+    list(pipeline.run([grey_image(64, 48)] * 70))  # at 25 frames a second
+    assert looker.looked[5:] == looked
+
+
+class Saying:
+    """A classifier that gives every view the same values."""
+
+    def __init__(self, *columns, **said):
+        self.columns = columns
+        self.said = said
+
+    def classify(self, frames, detections):
+        return [found.with_attributes(**{k: np.array([v] * len(found)) for k, v in self.said.items()}) for found in detections]
+
+
+SCORE = Column(name="score", aggregate="probability", of="mood")
+MOOD = Column(name="mood", aggregate="vote", of="score", categories=("calm", "angry"))
+LEVEL = Column(name="level", aggregate="mean")
+
+
+class Losing(Saying):
+    def classify(self, frames, detections):
+        return [Detections(boxes=found.boxes, attributes={"level": np.ones(len(found))}) for found in detections]
+
+
+@pytest.mark.parametrize(
+    ("classifier", "message"),
+    [
+        (Saying(LEVEL, level=1, quality="good"), "gave column 'quality' values of type <U4, wanted numbers"),
+        (Saying(LEVEL, level=1, quality=[0.5]), r"gave column 'quality' the shape \(1, 1\), wanted \(1,\)"),
+        (Saying(LEVEL, level=1, quality=-1), "gave column 'quality' the value -1, wanted 0 to 1"),
+        (Saying(MOOD, SCORE, mood="calm", score=97.0), "gave column 'score' the value 97, wanted 0 to 1"),
+        (Saying(MOOD, mood="calm", score="high"), "gave column 'score' values of type <U4, wanted numbers"),
+        (
+            Saying(Column(name="spread", aggregate="std", of="level"), spread=1, level="x"),
+            "gave column 'level' values of type <U1",
+        ),
+        (Saying(Column(name="plate"), plate=b"AB"), r"attribute 'plate' must be numbers or strings, got an array of type \|S2"),
+        (Losing(LEVEL), r"returned detections of the tracks \[-1\] for those of \[1\], wanted the same in the same order"),
+    ],
+    ids=["word", "shape", "below 0", "percent", "score a word", "mean a word", "bytes", "lost tracks"],
+)
+def test_what_a_classifier_says_wrongly_is_told_with_its_name_and_the_frame(classifier, message):
+    pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[classifier])
+    with pytest.raises(StageError, match=rf"plugin '{type(classifier).__name__}' failed on frame 0 .*{message}"):
+        list(pipeline.run([grey_image(64, 48)] * 2))
+
+
+def test_words_where_there_were_numbers_are_told_with_the_classifiers_name():
+    class Changing(Saying):
+        def classify(self, frames, detections):
+            return [found.with_attributes(badge=[frame.index or "none"]) for frame, found in zip(frames, detections, strict=True)]
+
+    pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[Changing(Column(name="badge"))])
+    with pytest.raises(
+        StageError, match=r"plugin 'Changing' failed on frame 1 .*gave column 'badge' values of type int64 after <U4"
+    ):
+        list(pipeline.run([grey_image(64, 48)] * 2))
+
+
+def test_a_detectors_quality_weighs_no_classifiers_view():
+    class Rating:
+        def detect(self, frames):
+            return [Detections(boxes=[[8, 8, 24, 24]], attributes={"quality": [1.0 if f.index else 100.0]}) for f in frames]
+
+    class Counting:
+        columns = (LEVEL,)
+
+        def classify(self, frames, detections):
+            assert all("quality" not in found.attributes for found in detections)
+            return [found.with_attributes(level=[float(frame.index)]) for frame, found in zip(frames, detections, strict=True)]
+
+    pipeline = Pipeline(detector=Rating(), tracker=OrderTracker(), classifiers=[Counting()])
+    *_, result = pipeline.run([grey_image(64, 48)] * 5)
+    assert result.detections.attributes["level"].tolist() == [2]
+    assert result.detections.attributes["quality"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "message"),
+    [
+        ([Saying(LEVEL), Losing(LEVEL)], "column 'level' comes from classifier 'Saying' and from 'Losing': use one of them"),
+        ([Saying(LEVEL, LEVEL)], "column 'level' comes from classifier 'Saying' and from 'Saying'"),
+        (
+            [Saying(LEVEL), Losing(SCORE)],
+            r"classifier 'Losing': column 'score' is .* of 'mood', .* 'vote' columns \(it has none\)",
+        ),
+    ],
+    ids=["two classifiers", "one twice", "of no vote"],
+)
+def test_columns_that_do_not_go_together_are_told_when_the_pipeline_is_made(classifiers, message):
+    with pytest.raises(UsageError, match=message):
+        Pipeline(detector=FixedDetector(), classifiers=classifiers)
+
+
+def test_who_changes_a_result_is_told_and_the_run_goes_on_unharmed():
+    pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[])
+    with pipeline.session() as session:
+        for i in range(3):
+            found = session.push(grey_image(64, 48), seconds=i / 25).detections
+            with pytest.raises(ValueError, match="read-only"):
+                found.boxes[:] *= 2
+            assert found.boxes.tolist() == [[8, 8, 24, 24]]
+
+
+def test_a_sink_that_changes_a_result_is_named():
+    class Scaling(MemorySink):
+        def write(self, result):
+            result.detections.boxes[:] /= 64
+
+    pipeline = Pipeline(detector=FixedDetector(), tracker=OrderTracker(), classifiers=[], sinks=[Scaling()])
+    with pytest.raises(StageError, match=r"'Scaling' failed .*read-only"):
+        list(pipeline.run([grey_image(64, 48)] * 2))
+
+
+def test_a_detector_may_use_its_arrays_again():
+    class Thrifty:
+        boxes = np.zeros((1, 4), np.float32)
+
+        def detect(self, frames):
+            return [self.found(frame) for frame in frames]
+
+        def found(self, frame):
+            self.boxes[:] = (frame.index, 0, 30, 30)
+            return Detections(boxes=self.boxes)
+
+    pipeline = Pipeline(detector=Thrifty(), tracker=None, classifiers=[])
+    assert [result.detections.boxes[0, 0] for result in pipeline.run([grey_image(64, 48)] * 6)] == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(

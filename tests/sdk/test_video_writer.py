@@ -99,6 +99,19 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
         VideoWriter(tmp_path / place, width=64, height=48, time_base=Fraction(1, 25))
 
 
+@pytest.mark.parametrize(("width", "height"), [(16_386, 2), (2, 17_000)], ids=str)
+def test_a_picture_larger_than_h264_takes_is_told_as_that(tmp_path, width, height):
+    with pytest.raises(OutputError, match=rf"pictures of {width} x {height} are too large for H.264.*; scale them down") as told:
+        VideoWriter(tmp_path / "a.mp4", width=width, height=height, time_base=Fraction(1, 25))
+    assert "disk" not in str(told.value)
+
+
+def test_the_largest_picture_that_h264_takes_is_written(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=16_384, height=2, time_base=Fraction(1, 25)) as writer:
+        writer.write(grey_image(16_384, 2, value=80), 0)
+    assert VideoSource(tmp_path / "a.mp4", name="a").info.width == 16_384
+
+
 def test_a_picture_of_another_size_than_the_video_is_refused(tmp_path):
     with (
         VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 25)) as writer,

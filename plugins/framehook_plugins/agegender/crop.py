@@ -54,7 +54,7 @@ def squares(boxes: NDArray[np.float32], landmarks: NDArray[np.floating] | None =
         margin: the square's side is the box's longer side times (1 + margin).
         shift: how far the square's centre lies below the box's, in units of the box's longer side; below as the face sees it.
     """
-    corners = np.nan_to_num(boxes.astype(np.float64))
+    corners = np.nan_to_num(boxes.astype(np.float64), posinf=0, neginf=0)
     longer = (corners[:, 2:4] - corners[:, 0:2]).max(axis=1, initial=0)
     centre = (corners[:, 0:2] + corners[:, 2:4]) / 2
     angle = np.zeros(len(boxes))

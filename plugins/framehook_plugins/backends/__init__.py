@@ -1,4 +1,8 @@
-"""What networks run on: torch, OpenVINO or ONNX Runtime. The answers are the same but for the last digits."""
+"""What networks run on: torch, OpenVINO or ONNX Runtime.
+
+The answers are the same but for the last digits, and where OpenVINO computes in bfloat16: it finds known faces again and
+classifies in it, where the processor can.
+"""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol

@@ -34,7 +34,7 @@ class MtcnnDetector:
     Several threads may share a detector; on OpenVINO they take turns.
 
     Args:
-        min_face: the smallest face to look for, in pixels; the time a frame takes grows with 1 / min_face².
+        min_face: the smallest face to look for, in pixels; the time of the pyramid and of P-Net grows with 1 / min_face².
         thresholds: the scores that a candidate must reach in the three stages.
         factor: from one level of the picture pyramid to the next.
         device: where the networks run.

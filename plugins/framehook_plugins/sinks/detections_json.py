@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from framehook import FrameResult, StreamInfo, StreamStatistics
-from framehook_plugins.sinks.files import StreamFiles, TextFile
-from framehook_plugins.sinks.values import plain
+from framehook import FrameResult, StreamInfo
+from framehook_plugins.sinks.files import FileSink, StreamFiles, TextFile
+from framehook_plugins.sinks.values import plain, round_finite
 
 _HEAD = '{"format": "framehook-1", "results": [\n'
 
 
-class JsonLinesSink:
+class JsonLinesSink(FileSink[TextFile]):
     """Write detections.jsonl: one JSON object on each line, one line for each processed frame.
 
     `{"stream", "frame", "pts_seconds", "events": […], "detections": [{"track", "label", "box": [x1, y1, x2, y2], "score",
@@ -25,24 +25,12 @@ class JsonLinesSink:
     def __init__(self, *, path: str = "{stream}/detections.jsonl", out: Path = Path()) -> None:
         self._files = StreamFiles(lambda path, _: TextFile(path), path=path, out=out)
 
-    def open(self, stream: StreamInfo) -> None:
-        """Create the file."""
-        self._files.open(stream)
-
     def write(self, result: FrameResult) -> None:
         """Append a line."""
         self._files.of(result.frame.stream).write(_dumps(as_object(result)) + "\n")
 
-    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
-        """Finish the stream's file."""
-        self._files.end(stream)
 
-    def close(self) -> None:
-        """Finish all files."""
-        self._files.close()
-
-
-class JsonSink:
+class JsonSink(FileSink["_Document"]):
     """Write detections.json: one JSON document, `{"format": "framehook-1", "results": […], "streams": […]}`.
 
     The results are the objects of detections.jsonl; the streams say name, size and frame rate. It is written as the results come,
@@ -58,20 +46,12 @@ class JsonSink:
 
     def open(self, stream: StreamInfo) -> None:
         """Create the file."""
-        self._files.open(stream)
+        super().open(stream)
         self._files.of(stream).add_stream(stream)
 
     def write(self, result: FrameResult) -> None:
         """Append a result."""
         self._files.of(result.frame.stream).add_result(result)
-
-    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
-        """Finish the stream's file."""
-        self._files.end(stream)
-
-    def close(self) -> None:
-        """Finish all files."""
-        self._files.close()
 
 
 class _Document:
@@ -110,8 +90,8 @@ def as_object(result: FrameResult) -> dict[str, Any]:
         "events": [
             {
                 "kind": event.kind,
-                "seconds": round(event.seconds, 6),
-                "track": event.track,
+                "seconds": round_finite(event.seconds, 6),
+                "track": plain(event.track),
                 "details": plain(event.details),
             }
             for event in result.events
@@ -120,8 +100,8 @@ def as_object(result: FrameResult) -> dict[str, Any]:
             {
                 "track": detection.track,
                 "label": detection.label,
-                "box": [round(edge, 2) for edge in detection.box],
-                "score": round(detection.score, 4),
+                "box": [round_finite(edge, 2) for edge in detection.box],
+                "score": round_finite(detection.score, 4),
                 "attributes": plain(detection.attributes, exact=False),
             }
             for detection in result.detections

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
-from framehook import OptionError, OutputError, StreamInfo, UsageError
+from framehook import OptionError, OutputError, StreamInfo, StreamStatistics, UsageError
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]' if os.name == "nt" else r"[/\x00]")
 _LONGEST_NAME = 200  # bytes; file systems take 255, and what the template adds needs room
@@ -48,20 +50,25 @@ class StreamFiles(Generic[F]):
         self._out = out
         self._shareable = shareable
         self._per_stream = _FIELD in path
-        self._files: dict[str, F] = {}
+        self._files: dict[str, tuple[F, ExitStack]] = {}  # each with what closes it
 
     def open(self, stream: StreamInfo) -> None:
         """Open the stream's file, where it is not open yet.
 
         Raises:
             OptionError: a second stream, with a path for one file and a kind of file that holds one stream.
-            OutputError: a place that cannot be written.
+            OutputError: a place that cannot be written, or is being written by another sink, run or session.
             UsageError: a stream of this name that is open already.
         """
         if self._per_stream and stream.name in self._files:
             raise UsageError(f"two streams are called '{stream.name}' and would write into one file; give each its own name")
         if self._per_stream or not self._files:
-            self._files[self._key(stream)] = self._make(self._path(stream), stream)
+            path = self._path(stream)
+            with ExitStack() as closing:
+                closing.callback(_release, _claim(path, self))
+                file = self._make(path, stream)
+                closing.callback(file.close)
+                self._files[self._key(stream)] = file, closing.pop_all()
         elif not self._shareable:
             raise OptionError(
                 f"'{self._template}' can hold one stream only, and '{stream.name}' is the second; put {_FIELD} into the path"
@@ -74,20 +81,21 @@ class StreamFiles(Generic[F]):
             UsageError: a stream that was not opened, or has ended.
         """
         try:
-            return self._files[self._key(stream)]
+            return self._files[self._key(stream)][0]
         except KeyError:
             raise UsageError(f"stream '{stream.name}' is not open in this sink: call open() before its first result") from None
 
     def end(self, stream: StreamInfo) -> None:
         """Close the stream's own file; one that all streams share stays open for the others."""
-        if self._per_stream and (file := self._files.pop(stream.name, None)) is not None:
-            file.close()
+        if self._per_stream and stream.name in self._files:
+            _, closing = self._files.pop(stream.name)
+            closing.close()
 
     def close(self) -> None:
         """Close all files, even when closing one of them raises."""
         with ExitStack() as stack:
-            for file in self._files.values():
-                stack.callback(file.close)
+            for _, closing in self._files.values():
+                stack.push(closing)
             self._files = {}
 
     def _key(self, stream: StreamInfo) -> str:
@@ -97,6 +105,49 @@ class StreamFiles(Generic[F]):
         # The home folder is expanded first: a stream may be called `~`.
         template = str(Path(self._template).expanduser())
         return self._out / template.replace(_FIELD, file_name(stream.name))
+
+
+_writers: WeakValueDictionary[Path, StreamFiles[Any]] = WeakValueDictionary()
+"""Who writes each file of this process; weak, so that a session which was forgotten and never closed holds none for ever."""
+_writers_lock = threading.Lock()
+
+
+def _claim(path: Path, writer: StreamFiles[Any]) -> Path:
+    """Keep a file from all other writers, who would destroy what is in it, and return what to release."""
+    with output_errors(path), _writers_lock:
+        if path.exists() and not path.is_file():  # a pipe or a device loses nothing when several write into it
+            return path
+        file = path.resolve()
+        if file in _writers:
+            raise OutputError(
+                f"'{path}' is being written already, by another session, run or sink; give each a path of its own, "
+                f"with {_FIELD} in it and sessions of different names"
+            )
+        _writers[file] = writer
+        return file
+
+
+def _release(file: Path) -> None:
+    with _writers_lock:
+        _writers.pop(file, None)
+
+
+class FileSink(Generic[F]):
+    """What the sinks have in common: a stream's file is created when it begins, and finished when it ends."""
+
+    _files: StreamFiles[F]
+
+    def open(self, stream: StreamInfo) -> None:
+        """Create the file."""
+        self._files.open(stream)
+
+    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Finish the stream's file."""
+        self._files.end(stream)
+
+    def close(self) -> None:
+        """Finish all files."""
+        self._files.close()
 
 
 class TextFile:

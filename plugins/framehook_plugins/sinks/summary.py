@@ -12,17 +12,18 @@ from typing import Any
 
 from framehook import FrameResult, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.detections_json import describe
-from framehook_plugins.sinks.files import StreamFiles, output_errors
+from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 from framehook_plugins.sinks.values import plain
 
 _PACKAGES = ("numpy", "av", "cv2", "torch", "openvino", "onnxruntime")
 
 
-class SummarySink:
+class SummarySink(FileSink["_SummaryFile"]):
     """Write summary.json when a stream has ended: what it was, counts and times, versions and options.
 
-    Its `complete` is true where the stream was analysed to its end, without an error. The summary of an earlier run is removed
-    when the stream begins, and the new one appears whole, so one that is there and complete vouches for the files beside it.
+    Its `complete` is true where the stream was analysed to its end, without an error and without losing a sink. The summary of
+    an earlier run is removed when the stream begins, and the new one appears whole, so one that is there and complete vouches for
+    the files beside it.
 
     Args:
         path: where it is; `{stream}` stands for the stream's name.
@@ -36,21 +37,13 @@ class SummarySink:
         self._files = StreamFiles(lambda path, _: _SummaryFile(path), path=path, out=out, shareable=False)
         self._settings = settings or {}
 
-    def open(self, stream: StreamInfo) -> None:
-        """Remove the summary of an earlier run."""
-        self._files.open(stream)
-
     def write(self, result: FrameResult) -> None:
         """Do nothing: the statistics come when the stream has ended."""
 
     def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
         """Write the summary."""
         self._files.of(stream).write(summarise(stream, statistics, self._settings))
-        self._files.end(stream)
-
-    def close(self) -> None:
-        """Let go of the streams that never ended: they have no summary."""
-        self._files.close()
+        super().end(stream, statistics)
 
 
 class _SummaryFile:
@@ -79,7 +72,7 @@ def summarise(stream: StreamInfo, statistics: StreamStatistics, settings: Mappin
     """Return the content of summary.json."""
     counts = {field.name: getattr(statistics, field.name) for field in fields(statistics) if field.name != "stream"}
     return {
-        "complete": not statistics.interrupted and not statistics.error,
+        "complete": not (statistics.interrupted or statistics.error or statistics.lost_sinks),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "stream": describe(stream),
         "statistics": plain(counts, exact=False),

@@ -4,14 +4,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from framehook import FrameResult, StreamInfo, StreamStatistics, TrackLog, TrackSummary
-from framehook_plugins.sinks.files import StreamFiles
+from framehook_plugins.sinks.files import FileSink, StreamFiles
 from framehook_plugins.sinks.table import Table
 from framehook_plugins.sinks.values import words
 
 _COLUMNS = ("stream", "track", "label", "first_seconds", "last_seconds", "frames")
 
 
-class TracksSink:
+class TracksSink(FileSink[Table]):
     """Write tracks.csv: one row for each track, with what is known of it in the end.
 
     The columns are `stream,track,label,first_seconds,last_seconds,frames`, and then the attributes of one value, as in
@@ -28,14 +28,14 @@ class TracksSink:
 
     def open(self, stream: StreamInfo) -> None:
         """Create the file."""
-        self._files.open(stream)
+        super().open(stream)
         self._logs[stream.name] = (stream, TrackLog())
 
     def write(self, result: FrameResult) -> None:
         """Take in one result, and write the tracks that are finished."""
         stream = result.frame.stream
         table = self._files.of(stream)
-        table.settle(result.detections.attributes)
+        table.settle(result.detections)
         _, log = self._logs[stream.name]
         table.add(map(_row, log.update(result)))
 
@@ -45,12 +45,12 @@ class TracksSink:
         try:
             self._finish(stream, log)
         finally:
-            self._files.end(stream)
+            super().end(stream, statistics)
 
     def close(self) -> None:
         """Write what is left of all streams, and finish all files."""
         with ExitStack() as stack:
-            stack.callback(self._files.close)
+            stack.callback(super().close)
             for stream, log in self._logs.values():
                 stack.callback(self._finish, stream, log)
             self._logs = {}

@@ -18,11 +18,21 @@ def rounded(value: float) -> float:
 
 
 def number(value: float) -> str:
-    """Return a rounded number with a point and without an exponent; NaN as nothing."""
-    if math.isnan(value):
+    """Return a rounded number with a point and without an exponent; NaN and infinity as nothing."""
+    if not math.isfinite(value):
         return ""
     text = repr(rounded(value))
     return np.format_float_positional(float(text), trim="0") if "e" in text else text
+
+
+def fixed_point(value: float, digits: int) -> str:
+    """Return a number with so many decimals; NaN and infinity as nothing."""
+    return f"{value:z.{digits}f}" if math.isfinite(value) else ""  # z: no -0.00
+
+
+def round_finite(value: float, digits: int) -> float | None:
+    """Return a number of any type, rounded to so many decimals, as JSON can carry it: NaN and infinity as None."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def words(text: str) -> str:
@@ -35,8 +45,8 @@ def words(text: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """Return an attribute's value as the text of a CSV cell: empty where it is missing."""
-    if value is None:
+    """Return an attribute's value as the text of a CSV cell: empty where it is missing, or several values."""
+    if value is None or isinstance(value, np.ndarray):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"

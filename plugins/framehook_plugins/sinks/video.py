@@ -3,18 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framehook import Frame, FrameResult, OptionError, StreamInfo, StreamStatistics
-from framehook_plugins.sinks.files import StreamFiles, output_errors
+from framehook import Frame, FrameResult, OptionError, StreamInfo
+from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 
 if TYPE_CHECKING:
     from framehook import Image
     from framehook.video import VideoWriter
 
 
-class VideoSink:
+class VideoSink(FileSink["_AnnotatedFile"]):
     """Write annotated.mp4: H.264, with the box, track, age and gender of each detection, and the source's own timestamps.
 
-    Of a still picture it writes a picture, annotated.png.
+    With `start=60` a recording's video has nothing to show in its first minute. Of a live stream times are counted from the first
+    frame's, which may be a clock's, years after 0. Of a still picture it writes a picture, annotated.png. Letters that DejaVu
+    Sans lacks, such as Chinese ones, are drawn as empty boxes.
 
     Args:
         path: where it is, ending in `.mp4`; `{stream}` stands for the stream's name.
@@ -29,21 +31,9 @@ class VideoSink:
             raise OptionError(f"path must end in .mp4, as that is what is written, got '{path}'")
         self._files = StreamFiles(_AnnotatedFile, path=path, out=out, shareable=False)
 
-    def open(self, stream: StreamInfo) -> None:
-        """Create the file."""
-        self._files.open(stream)
-
     def write(self, result: FrameResult) -> None:
         """Append the picture."""
         self._files.of(result.frame.stream).write(result)
-
-    def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
-        """Finish the stream's file."""
-        self._files.end(stream)
-
-    def close(self) -> None:
-        """Finish all files."""
-        self._files.close()
 
 
 class _AnnotatedFile:
@@ -53,6 +43,7 @@ class _AnnotatedFile:
         self._still = stream.frames == 1 and stream.rate is None
         self._path = path.with_suffix(".png") if self._still else path
         self._writer: VideoWriter | None = None
+        self._begins = 0
         self._empty = True
         with output_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +58,10 @@ class _AnnotatedFile:
             if self._still:
                 _write_picture(self._path, image)
             else:
-                self._writer = self._writer or _open_video(self._path, frame)
-                self._writer.write(image, frame.pts)
+                if self._writer is None:
+                    self._writer = _open_video(self._path, frame)
+                    self._begins = frame.pts if frame.stream.live else 0
+                self._writer.write(image, frame.pts - self._begins)
         self._empty = False
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class IouTracker:
     A track gets its id, 1, 2, 3 and so on, once it is confirmed: by `confirm` sure detections, or by two seconds without a miss
     whatever the scores. Until then its detections have the track -1. A track ends after `gap_seconds` unseen, or when it has left
     the picture; all end when the stream's time leaps by more than that, back or ahead. A stream of fewer than 1 / `gap_seconds`
-    frames per second therefore has no tracks.
+    frames per second therefore has no tracks. Labels are told apart by their words: a detector may name other ones on each frame.
 
     Args:
         gap_seconds: how long a track outlives its last detection.
@@ -112,13 +112,19 @@ class IouTracker:
         )
 
     def _keep_time(self, frame: Frame, detections: Detections) -> None:
-        """Move on to the time of this frame; tracks do not outlive a leap, nor a change of what the labels mean."""
-        names = detections.names if len(detections) else self._names
+        """Move on to the time of this frame; tracks do not outlive a leap."""
         back = self._now - frame.seconds  # a little back is a camera's jitter, and no time at all
         alive = _age(self._tracks, frame.seconds) <= self._gap_seconds
-        self._tracks = self._tracks[alive & (back <= self._gap_seconds) & (names == self._names)]
-        self._names = names
+        self._tracks = self._tracks[alive & (back <= self._gap_seconds)]
         self._now = frame.seconds
+        if len(detections) and detections.names != self._names:
+            self._rename(detections.names)
+
+    def _rename(self, names: tuple[str, ...]) -> None:
+        """Number the tracks' labels as these names do. A word of tracks that is not among them comes after: they wait for it."""
+        words = [self._names[label] for label in self._tracks["label"]]
+        self._names = (*names, *dict.fromkeys(word for word in words if word not in names))
+        self._tracks["label"] = [self._names.index(word) for word in words]
 
     def _pair(self, expected: motion.States, boxes: motion.Boxes, labels: NDArray[np.int64]) -> Pairs:
         """Return rows of tracks, and the rows of detections that belong to them."""

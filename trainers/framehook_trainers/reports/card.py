@@ -57,8 +57,8 @@ def model_card(
         "## Data and licence",
         f"Trained on {header.training_data}.\n\n{header.licence}",
         "## Measured",
-        f"On {metrics['images']:,} images of the test split, none of which training saw. Beside each number stands the interval "
-        "that holds 95 % of 1000 bootstrap resamples of these images.",
+        f"On {metrics['images']:,} images of the test split, none of which training saw: prepared crops, each with its mirror "
+        "image. Beside each number stands the interval that holds 95 % of 1000 bootstrap resamples of these images.",
         _table(["", "value", "95 % of resamples"], _measured(metrics)),
         *_data_sets(header),
         *_groups(metrics["groups"]),

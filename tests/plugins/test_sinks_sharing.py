@@ -1,0 +1,116 @@
+"""One file has one writer: who comes second is refused, and the first one's results stay whole."""
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from framehook import OutputError, Pipeline, StreamInfo, StreamStatistics
+from framehook.testing import FixedDetector, grey_image
+from framehook_plugins.sinks.detections_csv import CsvSink
+from framehook_plugins.sinks.files import StreamFiles
+
+PICTURE = grey_image(64, 48, value=40)
+DOOR, YARD = (StreamInfo(name=name, width=64, height=48) for name in ("door", "yard"))
+TAKEN = r"is being written already, by another session, run or sink; give each a path of its own, with \{stream\} in it"
+
+
+def pipeline(out, *sinks):
+    return Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=sinks, out=out)
+
+
+def streams_in(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["stream"] for row in csv.DictReader(file)]
+
+
+def files(out, make, *, path="{stream}.txt"):
+    return StreamFiles(lambda path, stream: make(), path=path, out=out)
+
+
+def test_the_second_of_two_sessions_that_would_write_one_file_is_refused(tmp_path):
+    both = pipeline(tmp_path, "csv:path=all.csv")
+    with both.session("door") as door, both.session("yard") as yard:
+        door.push(PICTURE, seconds=0)
+        with pytest.raises(OutputError, match=rf"'.*all\.csv' {TAKEN}"):
+            yard.push(PICTURE, seconds=0)
+        door.push(PICTURE, seconds=1)
+    assert streams_in(tmp_path / "all.csv") == ["door", "door"]
+
+
+@pytest.mark.parametrize("sink", ["csv", "jsonl", "json", "tracks", "video", "summary"])
+def test_two_sessions_of_one_name_at_a_time_are_refused_and_one_after_the_other_are_not(tmp_path, sink):
+    each = pipeline(tmp_path, sink)
+    with each.session() as first, each.session() as second:
+        first.push(PICTURE, seconds=0)
+        with pytest.raises(OutputError, match=TAKEN):
+            second.push(PICTURE, seconds=0)
+    (file,) = (tmp_path / "session").iterdir()
+    assert file.stat().st_size
+    with each.session() as third:
+        third.push(PICTURE, seconds=0)
+
+
+def test_a_pipeline_runs_again_into_the_files_of_its_first_run(tmp_path):
+    again = pipeline(tmp_path, "csv:path=all.csv", "summary")
+    for _ in range(2):
+        assert len(list(again.run([PICTURE] * 3))) == 3
+    assert len(streams_in(tmp_path / "all.csv")) == 3
+
+
+def test_a_file_is_known_by_whatever_path_it_is_reached(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = CsvSink(path=f"{tmp_path}/all.csv")
+    first.open(DOOR)
+    with pytest.raises(OutputError, match=TAKEN):
+        CsvSink(path="folder/../all.csv").open(YARD)
+    first.close()
+
+
+def test_a_file_that_has_ended_or_could_not_be_opened_or_finished_is_free(tmp_path):
+    class Broken:
+        def close(self):
+            raise OSError("the disk is gone")
+
+    def fail():
+        raise OutputError("no such folder")
+
+    with pytest.raises(OutputError, match="no such folder"):
+        files(tmp_path, fail).open(DOOR)
+    for finish in (lambda broken: broken.end(DOOR), lambda broken: broken.close()):
+        broken = files(tmp_path, Broken)
+        broken.open(DOOR)
+        with pytest.raises(OSError, match="the disk is gone"):
+            finish(broken)
+    sink = CsvSink(path="{stream}.txt", out=tmp_path)
+    sink.open(DOOR)
+    sink.end(DOOR, StreamStatistics(stream="door"))
+    files(tmp_path, io.StringIO).open(DOOR)
+
+
+def test_who_was_refused_does_not_free_the_file_for_a_third(tmp_path):
+    first, second, third = (files(tmp_path, io.StringIO) for _ in range(3))
+    first.open(DOOR)
+    for other in (second, third):
+        with pytest.raises(OutputError, match=TAKEN):
+            other.open(DOOR)
+        other.close()
+
+
+def test_a_sink_that_was_forgotten_without_being_closed_holds_no_file(tmp_path):
+    forgotten = files(tmp_path, io.StringIO)
+    forgotten.open(DOOR)
+    del forgotten
+    files(tmp_path, io.StringIO).open(DOOR)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no /dev/null")
+def test_a_device_may_be_written_by_several(tmp_path):
+    sinks = [CsvSink(path="/dev/null", out=tmp_path) for _ in range(2)]
+    for sink in sinks:
+        sink.open(DOOR)
+    for sink in sinks:
+        sink.close()
+    assert not Path("/dev/null").is_file()
