@@ -62,18 +62,20 @@ def refine(results: Mapping[str, Any]) -> Rows:
 
 def throughput(results: Mapping[str, Any]) -> Rows:
     """A row for each clip."""
-    head = ("clip, looped", "frames", "the usual script", "framehook", "times as fast", "decoding alone")
-    rows: list[Sequence[object]] = [(*head, "framehook's share of that", "and once loaded", "overhead")]
+    head = ("clip, looped", "smallest face", "frames", "the usual script", "framehook", "times as fast", "recall")
+    rows: list[Sequence[object]] = [(*head, "decoding alone", "framehook's share of that", "and once loaded", "overhead")]
     for name, clip in results["clips"].items():
         rates = clip["frames_per_second"]
-        script, ours, decoding = (f"{rates[which]:.0f} frames/s" for which in ("script", "pipeline", "decode only"))
+        script, ours, decoding = (f"{rates[which]:.1f} frames/s" for which in ("script", "pipeline", "decode only"))
         rows.append(
             (
                 f"`{name}`",
+                f"{clip['min_face']} pixels",
                 clip["frames"],
                 script,
                 ours,
                 f"{clip['against_script']:.1f}",
+                _percent(clip["recall"]),
                 decoding,
                 clip["against_decoding"],
                 clip["against_decoding_once_loaded"],

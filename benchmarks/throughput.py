@@ -109,6 +109,7 @@ def measure(
     rates = {name: frames_of[name] / mean(seconds[name]) for name in frames_of}
     loaded = frames / (mean(seconds["pipeline"]) - mean(seconds["first result"]))
     return {
+        "min_face": min_face,
         "frames": frames,
         "script_frames": len(expected),
         "script_faces": sum(map(len, expected.values())),

@@ -24,6 +24,7 @@ from framehook_plugins.sinks.summary import read_complete
 from framehook_plugins.sinks.values import plain
 
 _DEFAULT_SINKS = ("csv", "jsonl")
+_SINKS = "tracks.csv and summary.json always come.  [default: csv, jsonl]"
 
 
 @click.command()
@@ -32,7 +33,7 @@ _DEFAULT_SINKS = ("csv", "jsonl")
 @click.option("--detector", metavar="NAME[:OPTIONS]", help="What finds faces.  [default: mtcnn]")
 @click.option("--tracker", metavar="NAME[:OPTIONS]", help="What follows them.  [default: iou]")
 @click.option("--classifier", "classifiers", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: age-gender]")
-@click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: csv, jsonl]")
+@click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help=f"Repeatable.  {_SINKS}")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run.  [default: auto]")
 @click.option("--start", type=float, metavar="SECONDS", help="Pass over what comes before.")
 @click.option("--end", type=float, metavar="SECONDS", help="Stop there.")

@@ -70,7 +70,7 @@ def prepare(
     The pictures are cleaned, their faces found and cut out, split and stored, and a report says what became of them.
 
     FORMAT is utkface, fairface, imdb-wiki or table. LOCATION is a folder, a tar archive, a csv or a .mat file, or the URL of one:
-    utkface:../shared/data, fairface:s3://bucket/fairface, imdb-wiki:/data/wiki.mat, table:people.csv.
+    utkface:/data/UTKFace, fairface:s3://bucket/fairface, imdb-wiki:/data/wiki.mat, table:people.csv.
 
     In --out lie train, validation and test, with faces-00000.npy and labels.csv in each, faces.json, and report.html to look at.
     """

@@ -83,7 +83,7 @@ def prepare(
     The same pictures and settings give the same bytes, whatever the number of workers, interrupted or not.
 
     Args:
-        sources: `FORMAT:LOCATION` each, such as `utkface:../shared/data` or `fairface:s3://bucket/fairface`.
+        sources: `FORMAT:LOCATION` each, such as `utkface:/data/UTKFace` or `fairface:s3://bucket/fairface`.
         out: appears when it is complete; until then the work is in `out.part`.
         settings: what decides which faces come out; the default ones where not given.
         workers: processes that share the work.
