@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md and docs/models.md from results/*.json: `python benchmarks/tables.py`.
+"""Write the tables of docs/performance.md and docs/experiments.md from results/*.json: `python benchmarks/tables.py`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is there is replaced. A table without results
 is left as it is.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "models.md")]
+PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "experiments.md")]
 
 Rows = Sequence[Sequence[object]]
 

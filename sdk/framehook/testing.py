@@ -96,7 +96,10 @@ class FixedDetector:
 
 
 class OrderTracker:
-    """A tracker that gives the first detection of every frame the id 1, the second 2, and so on."""
+    """A tracker that gives the first detection of every frame the id 1, the second 2, and so on.
+
+    It is for tests of what comes after it: it uses ids again, which a tracker must not.
+    """
 
     def __init__(self) -> None:
         self._last = Detections.empty()

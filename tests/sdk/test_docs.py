@@ -8,7 +8,7 @@ import pytest
 
 import framehook
 from framehook import Pipeline, StreamInfo, StreamStatistics, hookspecs, load_plugins
-from framehook.testing import FixedDetector, grey_image
+from framehook.testing import ClassifierConformance, DetectorConformance, FixedDetector, TrackerConformance, grey_image
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("framehook_"))
@@ -42,7 +42,7 @@ def test_every_hook_has_an_example_that_loads(hook):
 
 STAGES = {
     "framehook_register_detectors": {"detector": "centre:size=10"},
-    "framehook_register_trackers": {"tracker": "numbered"},
+    "framehook_register_trackers": {"tracker": "overlap"},
     "framehook_register_classifiers": {"classifiers": ["brightness"]},
     "framehook_register_analyzers": {"analyzers": ["crowd:limit=0"]},
     "framehook_register_sinks": {"sinks": ["print"]},
@@ -63,6 +63,21 @@ def test_every_example_works_in_a_pipeline(hook, capsys):
         assert [event.kind for event in results[0].events] == ["crowd"]
     if "classifiers" in STAGES[hook]:
         assert results[-1].detections.attributes["brightness"].tolist() == [80]
+
+
+class TestTheTracker(TrackerConformance):
+    def make(self):
+        return example("framehook_register_trackers").Overlap()
+
+
+class TestTheClassifier(ClassifierConformance):
+    def make(self):
+        return example("framehook_register_classifiers").Brightness()
+
+
+class TestTheDetector(DetectorConformance):
+    def make(self):
+        return example("framehook_register_detectors").Centre()
 
 
 def test_the_example_of_a_source_answers_its_addresses():
