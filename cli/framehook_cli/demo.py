@@ -53,8 +53,11 @@ def make_clip(path: Path) -> Path:
     """Write a clip of a few seconds in which a virtual camera pans and zooms over the portrait."""
     from matplotlib import get_data_path
 
+    from framehook_plugins.sinks.files import output_errors
+
     photograph = next(iter(VideoSource(Path(get_data_path()) / "sample_data" / "grace_hopper.jpg", name="photograph"))).image
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with output_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     width, height = _SIZE
     with VideoWriter(path, width=width, height=height, rate=Fraction(_RATE), time_base=Fraction(1, _RATE)) as writer:
         for i in range(_RATE * _SECONDS):

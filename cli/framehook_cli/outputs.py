@@ -139,7 +139,9 @@ def work_meter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             TextColumn("{task.completed} of {task.total}  {task.fields[rate]:.0f}/s"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # What is printed meanwhile goes above the bar on a terminal, and to where it belongs elsewhere.
+        redirect = sys.stdout.isatty()
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirect) as bar:
             yield WorkMeter(bar=bar).advance
     else:
         yield WorkMeter(bar=None).advance

@@ -6,6 +6,7 @@ from typing import Literal
 import click
 
 from framehook import UsageError, check_options
+from framehook_cli.outputs import work_meter
 
 
 @click.command()
@@ -16,6 +17,7 @@ from framehook import UsageError, check_options
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--compile", "compiler", metavar="BACKEND", help="Use torch.compile with this backend, such as inductor.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
+@click.option("--quiet", is_flag=True, help="No progress and no line an epoch: errors only.")
 @click.option("--verbose", is_flag=True, help="Say more, and show where errors come from.")
 def train(
     recipe: str,
@@ -25,6 +27,7 @@ def train(
     device: Literal["auto", "cpu", "cuda"],
     compiler: str | None,
     resume: bool,
+    quiet: bool,
     verbose: bool,
 ) -> None:
     """Train a network on prepared faces.
@@ -39,8 +42,18 @@ def train(
 
     chosen = load(recipe)
     config = chosen.Config(**check_options(f"recipe '{recipe}'", chosen.Config, _read(settings)))
-    with join_world(resolve_device(device)) as world:
-        run = Run(recipe=recipe, config=config, faces=faces, folder=out, world=world, resume=resume, compile=compiler)
+    with join_world(resolve_device(device)) as world, work_meter(quiet=quiet or not world.main) as show:
+        run = Run(
+            recipe=recipe,
+            config=config,
+            faces=faces,
+            folder=out,
+            world=world,
+            resume=resume,
+            compile=compiler,
+            quiet=quiet,
+            progress=show,
+        )
         run.begin()
         chosen.train(config, run)
 

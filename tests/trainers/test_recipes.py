@@ -92,6 +92,12 @@ def plugin_runs(weights):
     assert found.attributes["gender"][0] in ("female", "male")
 
 
+def test_a_quiet_run_prints_nothing(faces, tmp_path, capfd):
+    assert train("twobranch-cnn", faces, tmp_path / "run", "--quiet") == 0
+
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_card_tells_of_both_phases(faces, tmp_path):
     assert train("resnet34-transfer", faces, tmp_path / "run") == 0
 

@@ -159,6 +159,19 @@ def test_training_lowers_the_loss_and_reports_each_epoch(tmp_path):
     assert "epoch 3, step 60, " in str(epochs[-1])
 
 
+def test_progress_goes_on_where_a_run_is_resumed(tmp_path):
+    told = []
+    learning = {"epochs": 2, "schedule": CONSTANT}
+    first = trainer(tmp_path, **learning)
+    next(first.epochs(Noise(3), losses))
+    again = trainer(tmp_path, **learning)
+    assert again.resume()
+
+    list(again.epochs(Noise(3), losses, progress=lambda done, total: told.append((done, total))))
+
+    assert told == [(Noise.size * step, Noise.size * 6) for step in (4, 5, 6)]
+
+
 def weight_after(folder, *, steps, loss_of, **changed):
     own = nn.Linear(2, 1, bias=False)
     nn.init.constant_(own.weight, 1.0)

@@ -2,7 +2,7 @@
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,20 +19,15 @@ from framehook_trainers.datasets.policies import judge_labels
 from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Reading, Sample
 from framehook_trainers.datasets.shards import LABELS
 from framehook_trainers.metrics import Answers, Labels, measure
+from framehook_trainers.progress import Progress, silent
 
 Which: TypeAlias = Literal["all", "found", "one"]
 """The pictures that count: all, those with a face that MTCNN finds, or those with exactly one."""
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being done, how many pictures are done, and how many there are."""
 
 _TASK = 64  # pictures that a process examines at once
 _SHOWN_SIZE = 112
 _SHOWN_MARGIN = 0.05  # somewhat more than most networks see: a person judging an error wants the head
 _SHOWN_SHIFT = 0.06
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Take no notice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +75,7 @@ def evaluate(
     which: Which = "all",
     batch: int = 64,
     workers: int = 1,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Ask the classifier about the face of each picture.
 

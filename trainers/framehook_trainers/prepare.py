@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,9 +29,7 @@ from framehook_trainers.datasets.selection import Selection, WhichFaces, label_r
 from framehook_trainers.datasets.shards import Row, SplitWriter
 from framehook_trainers.datasets.splits import SPLITS, Shares, Split, assign, check_no_leak
 from framehook_trainers.datasets.target import Target
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being done, how many pictures of it are done, and of how many."""
+from framehook_trainers.progress import Progress, silent
 
 PART = 256
 """Pictures that are examined, and then cut, at once: what a killed run loses of each process."""
@@ -76,7 +74,7 @@ def prepare(
     workers: int = 1,
     resume: bool = False,
     replace: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Prepared:
     """Write the faces of labelled pictures to a folder, in splits, with a report.
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.distributed import World
 from framehook_trainers.epoch_log import LOG
 from framehook_trainers.metrics import Answers, Labels, measure
+from framehook_trainers.progress import Progress, silent
 from framehook_trainers.reports import write_run_report
 from framehook_trainers.resumption import CHECKPOINT
 from framehook_trainers.train import Learning, Trainer
@@ -52,6 +54,10 @@ class Run:
     """Go on from the checkpoint."""
     compile: str | None = None
     """Backend of `torch.compile`; None: not compiled."""
+    quiet: bool = False
+    """Print no line for each epoch, nor at the end."""
+    progress: Progress = silent
+    """Told after each step how many images were seen, and how many there will be."""
 
     def begin(self) -> None:
         """Make sure that the run may begin, or go on, and write its settings.
@@ -136,7 +142,7 @@ class Run:
 
     def say(self, what: object) -> None:
         """Print a line, once however many processes there are."""
-        if self.world.main:
+        if self.world.main and not self.quiet:
             click.echo(str(what))
 
     def learn(
@@ -181,7 +187,8 @@ class Run:
             measured = briefly(measure(answers, labels_of(held).take(rows)))
             return {name: value["value"] for name, value in measured.items()}
 
-        for epoch in trainer.epochs(batches, losses_of, validate=validate):
+        progress = partial(self.progress, f"training {folder.name}") if self.world.main else lambda done, total: None
+        for epoch in trainer.epochs(batches, losses_of, validate=validate, progress=progress):
             self.say(epoch)
         return trainer.finish()
 

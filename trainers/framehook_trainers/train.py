@@ -106,6 +106,7 @@ class Trainer(Generic[Network]):
         losses_of: Callable[[nn.Module, B], Mapping[str, Tensor]],
         *,
         validate: Callable[[Network], Mapping[str, float]] | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Iterator[Epoch]:
         """Take the steps that are left, and yield each epoch when its checkpoint is written.
 
@@ -113,6 +114,7 @@ class Trainer(Generic[Network]):
             batches: where they come from.
             losses_of: names the losses, a value each; their sum is minimised. It is given what to call for the network.
             validate: measures the averaged network, in the first process.
+            progress: told after each step how many images were seen, and how many there will be.
 
         Raises:
             RunError: a loss or a weight became NaN or infinite.
@@ -125,7 +127,7 @@ class Trainer(Generic[Network]):
                 log = stack.enter_context(EpochLog(self._folder, step=self.step, tensorboard=self._learning.tensorboard))
             while self.step < self._learning.epochs * batches.steps_per_epoch and not self._best.exhausted:
                 with deferred_interrupt(self._interrupted):
-                    epoch = self._epoch(batches, losses_of, validate)
+                    epoch = self._epoch(batches, losses_of, validate, progress)
                     if log is not None:
                         log.write(epoch)
                     self.save()
@@ -199,6 +201,7 @@ class Trainer(Generic[Network]):
         batches: BatchSource[B],
         losses_of: Callable[[nn.Module, B], Mapping[str, Tensor]],
         validate: Callable[[Network], Mapping[str, float]] | None,
+        progress: Callable[[int, int], None],
     ) -> Epoch:
         """Take the steps that are left of an epoch, and measure."""
         started, first = time.monotonic(), self.step
@@ -208,6 +211,7 @@ class Trainer(Generic[Network]):
         with contextlib.closing(prefetched(batches, range(first, end))) as coming:
             for batch in coming:
                 self._take_step(batch, losses_of)
+                progress(self.step * batches.size, self._learning.epochs * batches.steps_per_epoch * batches.size)
                 if self.step < end and (self.step % _LOOK_EVERY == 0 or (self._interrupted.is_set() and self._world.size == 1)):
                     self._stop_where_lost()
                     self._stop_where_interrupted()
