@@ -12,7 +12,7 @@ from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_plugins.agegender.outputs import decode
-from framehook_plugins.agegender.pixels import network_input
+from framehook_plugins.agegender.pixels import Normalisation
 
 TWO_BOXES = ([10, 10, 60, 60], [50, 20, 110, 90])
 
@@ -77,7 +77,7 @@ def test_every_networks_file_runs_as_it_is(write, architecture):
     where = squares(found.boxes, margin=header.crop_margin, shift=header.crop_shift)
     crops = torch.from_numpy(cut(image, where, header.input_size, border=header.crop_border))
     with torch.inference_mode():
-        prediction = network(network_input(crops, colour=header.colour, mean=header.mean, std=header.std))
+        prediction = network(Normalisation(colour=header.colour, mean=header.mean, std=header.std)(crops))
     age, age_std, female = (each.numpy() for each in decode(prediction, header.outputs))
 
     (result,) = classifier(path, flip=False).classify([make_frame(image)], [found])

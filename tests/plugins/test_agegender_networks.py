@@ -11,7 +11,7 @@ from framehook import OptionError, UsageError
 from framehook_plugins.agegender.inference import fuse_batch_norms
 from framehook_plugins.agegender.networks import NETWORKS, VGG16, ResNet18, ResNet34, TwoBranch, WideResNet, build
 from framehook_plugins.agegender.outputs import AgeClasses, AgeValue, GenderLogit, GenderSoftmax, Outputs
-from framehook_plugins.agegender.pixels import CHANNELS, Normalisation, network_input
+from framehook_plugins.agegender.pixels import CHANNELS, Normalisation
 
 ANY = Outputs(age=AgeClasses(brackets=((0, 20), (21, 40), (41, 60))), gender=GenderSoftmax())
 
@@ -166,7 +166,7 @@ def test_an_option_that_a_network_does_not_take_is_told(options, why):
 def test_colour_pixels_are_normalised_channel_by_channel():
     pixels = torch.tensor([[[[255, 51, 0]]]], dtype=torch.uint8).expand(2, 4, 5, 3).contiguous()
 
-    planes = network_input(pixels, colour="RGB", mean=(0.5, 0.2, 0.1), std=(0.25, 0.5, 0.1))
+    planes = Normalisation(colour="RGB", mean=(0.5, 0.2, 0.1), std=(0.25, 0.5, 0.1))(pixels)
 
     assert planes.shape == (2, 3, 4, 5)
     assert planes.is_contiguous(memory_format=torch.channels_last)
@@ -176,7 +176,7 @@ def test_colour_pixels_are_normalised_channel_by_channel():
 def test_grey_pixels_are_those_of_opencv():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 
-    planes = network_input(torch.from_numpy(image)[None], colour="grey", mean=(0.0,), std=(1.0,))
+    planes = Normalisation(colour="grey", mean=(0.0,), std=(1.0,))(torch.from_numpy(image)[None])
 
     assert planes.shape == (1, 1, 20, 30)
     np.testing.assert_allclose(planes[0, 0] * 255, cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), atol=0.51)

@@ -45,16 +45,3 @@ class Normalisation(nn.Module):
         if self._grey:
             planes = (planes * self.luma).sum(dim=1, keepdim=True)
         return torch.addcmul(self.shift, planes, self.scale)
-
-
-def network_input(pixels: Tensor, *, colour: Colour, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return the input for one batch of crops, (n, channels, height, width); for many batches keep a `Normalisation`.
-
-    Args:
-        pixels: (n, height, width, 3) RGB, 0 to 255.
-        colour: the channels of the result.
-        mean: of each channel, in units of 0 to 1.
-        std: of each channel, in units of 0 to 1.
-    """
-    normalisation: Normalisation = Normalisation(colour=colour, mean=mean, std=std).to(pixels.device)
-    return normalisation(pixels)  # type: ignore[no-any-return]  # calling a module is untyped
