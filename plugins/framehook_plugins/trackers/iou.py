@@ -153,6 +153,8 @@ class IouTracker:
         tracks["state"][rows] = motion.correct(expected[rows], boxes)
 
     def _begin(self, boxes: motion.Boxes, scores: NDArray[Any], labels: NDArray[np.int64]) -> None:
+        if not len(boxes):
+            return
         new = np.zeros(len(boxes), _TRACK)
         new["id"] = NO_TRACK
         new["label"] = labels
