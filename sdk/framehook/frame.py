@@ -96,7 +96,7 @@ class Frame:
     @property
     def seconds(self) -> float:
         """Presentation time in seconds, exact but for the rounding to a float."""
-        return self.pts * self.time_base.numerator / self.time_base.denominator  # as float(pts * time_base), in a tenth of the time
+        return self.pts * self.time_base.numerator / self.time_base.denominator  # a tenth of the time of float(pts * time_base)
 
     @property
     def width(self) -> int:
