@@ -1,11 +1,16 @@
 """Where the real clips and data lie, and the CUDA device, for the tests that need them."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start: they are about what it does where it is heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _shared(name: str) -> Path:
