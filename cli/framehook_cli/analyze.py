@@ -15,16 +15,13 @@ from framehook import (
     Plugins,
     SourceSpec,
     StreamStatistics,
-    UsageError,
     parse_spec,
     read_config,
 )
 from framehook_cli.outputs import check_writable, counted, meter, verbosity
-from framehook_plugins.sinks.summary import read_complete
-from framehook_plugins.sinks.values import plain
+from framehook_cli.resuming import left_over
 
 _DEFAULT_SINKS = ("csv", "jsonl")
-_SINKS = "tracks.csv and summary.json always come.  [default: csv, jsonl]"
 
 
 @click.command()
@@ -33,7 +30,7 @@ _SINKS = "tracks.csv and summary.json always come.  [default: csv, jsonl]"
 @click.option("--detector", metavar="NAME[:OPTIONS]", help="What finds faces.  [default: mtcnn]")
 @click.option("--tracker", metavar="NAME[:OPTIONS]", help="What follows them.  [default: iou]")
 @click.option("--classifier", "classifiers", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: age-gender]")
-@click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help=f"Repeatable.  {_SINKS}")
+@click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: csv, jsonl]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run.  [default: auto]")
 @click.option("--start", type=float, metavar="SECONDS", help="Pass over what comes before.")
 @click.option("--end", type=float, metavar="SECONDS", help="Stop there.")
@@ -60,7 +57,8 @@ def analyze(
     """Analyse recordings, streams or cameras.
 
     SOURCE is a video or image file, a folder or glob of these, an address such as rtsp://…, or a camera's number. The results lie
-    in a folder for each source: detections.csv, detections.jsonl, tracks.csv and summary.json.
+    in a folder for each source: detections.csv and detections.jsonl, or what --sink names in their place, tracks.csv and
+    summary.json.
     """
     configured = read_config(config) if config else {}
     given = {name: value for name, value in settings.items() if value not in (None, ())}
@@ -70,7 +68,11 @@ def analyze(
     pipeline = Pipeline(**merged, plugins=installed)
     specs = pipeline.open_sources(list(sources))
     check_writable(out)
-    left = _left_over(specs, pipeline, out) if resume else specs
+    left = specs
+    if resume:
+        paths = [_named(sink)[1].get("path", "{stream}") for sink in merged["sinks"]]
+        shared = [path for path in paths if "{stream}" not in path]
+        left = left_over(specs, out=out, settings=pipeline.settings, shared_files=shared)
     if not quiet and len(left) < len(specs):
         click.echo(f"{len(specs) - len(left)} of {len(specs)} sources are complete already", err=True)
     return _run(pipeline, left, out, quiet=quiet, as_json=as_json) if left else 0
@@ -117,49 +119,6 @@ def _named(sink: object) -> tuple[str, Mapping[str, Any]]:
     if isinstance(sink, Mapping):
         return str(sink.get("name")), sink
     raise OptionError(f'a sink must be text, such as "csv", or a table with its name, got {sink!r}')
-
-
-def _left_over(specs: list[SourceSpec], pipeline: Pipeline, out: Path) -> list[SourceSpec]:
-    """Return the sources whose results are not complete yet.
-
-    Raises:
-        UsageError: what is there came from another source or other settings, or analysing the rest would overwrite it.
-    """
-    left = []
-    for spec in specs:
-        summary = read_complete(out / spec.name / "summary.json")
-        if summary is None:
-            left.append(spec)
-        else:
-            _check_same(summary, spec, pipeline, out)
-    shared = [path for sink in pipeline.settings["sinks"] if "{stream}" not in (path := _named(sink)[1].get("path", "{stream}"))]
-    if shared and 0 < len(left) < len(specs):
-        raise UsageError(
-            f"--resume would write '{shared[0]}' anew, without the sources that are complete; put {{stream}} into its path, or "
-            "leave out --resume to analyse all of them"
-        )
-    return left
-
-
-def _check_same(summary: dict[str, Any], spec: SourceSpec, pipeline: Pipeline, out: Path) -> None:
-    """Refuse to take results for those of this run when they are others."""
-    there = summary["stream"].get("location")
-    if there != spec.location:
-        raise UsageError(
-            f"'{out / spec.name}' holds the results of {there or 'another source'}, not of {spec.location or spec.name}: choose "
-            "another --out, or leave out --resume to overwrite them"
-        )
-    before, now = summary["options"], plain(pipeline.settings)
-    other = [name for name in now if name != "out" and now[name] != before.get(name)]
-    if other:
-        raise UsageError(
-            f"'{out / spec.name}' was made with {other[0]} {_brief(before.get(other[0]))}, not {_brief(now[other[0]])}: choose "
-            "another --out, or leave out --resume to overwrite it"
-        )
-
-
-def _brief(setting: object) -> str:
-    return json.dumps(setting, ensure_ascii=False)
 
 
 def _tell(statistics: StreamStatistics, out: Path) -> None:

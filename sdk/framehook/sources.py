@@ -222,7 +222,7 @@ class _Finder:
                 )
             yield from map(self._file, media)
         elif path.is_char_device() and sys.platform == "linux":
-            yield _Found(path.name, lambda name: self._live(path, name=name, device_format="v4l2"), live=True)
+            yield _Found(path.name, lambda name: self._live(path, name=name, device_format="v4l2"), True, str(path))
         elif path.exists():
             yield self._file(path)
         else:
@@ -265,7 +265,7 @@ class _Finder:
         if device.startswith("/dev") and not Path(device).exists():
             there = ", ".join(map(str, _natural(Path("/dev").glob("video*")))) or "none"
             raise SourceNotFoundError(f"there is no camera {number} ({device}); connected are: {there}")
-        return _Found(f"camera-{number}", lambda name: self._live(device, name=name, device_format=driver), live=True)
+        return _Found(f"camera-{number}", lambda name: self._live(device, name=name, device_format=driver), True, device)
 
 
 class _Renamed:

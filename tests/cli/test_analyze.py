@@ -163,6 +163,23 @@ def test_resume_does_not_take_the_results_of_another_file_for_its_own(tmp_path, 
     assert line.startswith(f"framehook: '{out / 'grey'}' holds the results of {other}, not of {clip}: choose another --out")
 
 
+def test_resume_may_go_on_elsewhere_and_otherwise_as_long_as_it_looks_for_the_same(tmp_path, clip, capsys):
+    out = tmp_path / "out"
+    assert run(["analyze", str(clip), "--out", str(out), "--detector", "mtcnn:min_face=40"]) == 0
+    config = tmp_path / "settings.toml"
+    config.write_text('batch = 2\non_error = "isolate"\n')
+    assert run(["analyze", str(clip), "--out", str(out), "--resume", "--config", str(config), *FAST]) == 0
+    assert "1 of 1 sources are complete already" in capsys.readouterr().err
+
+
+def test_resume_takes_no_foreign_summary_for_its_own(tmp_path, clip, capsys):
+    (tmp_path / "out" / "grey").mkdir(parents=True)
+    (tmp_path / "out" / "grey" / "summary.json").write_text('{"complete": true}')
+    status, line = failure(capsys, "analyze", clip, "--out", tmp_path / "out", "--resume", *FAST)
+    assert status == 2
+    assert f"holds the results of another source, not of {clip}" in line
+
+
 def test_resume_does_not_mix_results_of_different_settings(tmp_path, clip, capsys):
     out = tmp_path / "out"
     assert run(["analyze", str(clip), "--out", str(out), *FAST]) == 0

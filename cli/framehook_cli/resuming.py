@@ -1,0 +1,64 @@
+"""`framehook analyze --resume`: which sources are left, and whether what is there belongs to this run."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from framehook import SourceSpec, UsageError
+from framehook_plugins.sinks.summary import read_complete
+from framehook_plugins.sinks.values import plain
+
+_MAY_CHANGE = ("out", "device", "batch", "on_error")  # where and how it runs, not what it looks for
+
+
+def left_over(
+    specs: Iterable[SourceSpec], *, out: Path, settings: Mapping[str, Any], shared_files: Iterable[str]
+) -> list[SourceSpec]:
+    """Return the sources whose results are not complete yet.
+
+    Args:
+        specs: all sources of the run.
+        out: the folder of their results.
+        settings: the run's.
+        shared_files: paths that all sources write into.
+
+    Raises:
+        UsageError: what is there came from another source or other settings, or analysing the rest would overwrite it.
+    """
+    left, complete = [], 0
+    for spec in specs:
+        folder = out / spec.name
+        summary = read_complete(folder / "summary.json")
+        if summary is None:
+            left.append(spec)
+            continue
+        complete += 1
+        _check_source(folder, summary, spec)
+        _check_settings(folder, summary, settings)
+    if left and complete:
+        for path in shared_files:
+            raise UsageError(
+                f"--resume would write '{path}' anew, without the sources that are complete; put {{stream}} into its path, or "
+                "leave out --resume to analyse all of them"
+            )
+    return left
+
+
+def _check_source(folder: Path, summary: Mapping[str, Any], spec: SourceSpec) -> None:
+    there = (summary.get("stream") or {}).get("location")
+    if spec.location not in (None, there):  # None: of pictures and plugins' addresses it is not known before they are opened
+        raise UsageError(
+            f"'{folder}' holds the results of {there or 'another source'}, not of {spec.location}: choose another --out, or "
+            "leave out --resume to overwrite them"
+        )
+
+
+def _check_settings(folder: Path, summary: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    before = summary.get("options") or {}
+    for name, now in plain(settings).items():
+        if name not in _MAY_CHANGE and now != before.get(name):
+            raise UsageError(
+                f"'{folder}' was made with {name} {json.dumps(before.get(name))}, not {json.dumps(now)}: choose another --out, "
+                "or leave out --resume to overwrite it"
+            )
