@@ -1,12 +1,14 @@
 """Damaged files: what is good in them is read, and what is not is told."""
 
 import random
+import struct
+import zlib
 
 import av
 import numpy as np
 import pytest
 
-from framehook import VideoSource
+from framehook import SourceError, VideoSource
 from framehook.testing import synthetic_video
 
 
@@ -97,3 +99,23 @@ def test_libavs_messages_stay_off_the_terminal(tmp_path, capfd):
         assert len(list(source)) + source.damaged == 60
     assert source.damaged
     assert capfd.readouterr() == ("", "")
+
+
+def png_of_one_grey(side):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = zlib.compress(bytes((1 + side // 8) * side))
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)  # 1 bit a pixel
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_a_picture_that_libav_refuses_is_said_to_be_damaged_or_too_large(tmp_path):
+    small, damaged, large = (tmp_path / name for name in ("small.png", "damaged.png", "large.png"))
+    small.write_bytes(png_of_one_grey(64))
+    damaged.write_bytes(png_of_one_grey(64)[:40])
+    large.write_bytes(png_of_one_grey(16384))
+    assert len(list(VideoSource(small, name="a"))) == 1
+    for path in (damaged, large):
+        with pytest.raises(SourceError, match=f"{path.name} yields no picture: it is damaged, or has more than 268 million"):
+            list(VideoSource(path, name="a"))
