@@ -2,6 +2,7 @@
 
 import csv
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,3 +115,32 @@ def test_a_device_may_be_written_by_several(tmp_path):
     for sink in sinks:
         sink.close()
     assert not Path("/dev/null").is_file()
+
+
+HOLDS = "import sys; from pathlib import Path; from framehook_plugins.sinks.folders import hold; hold(Path(sys.argv[1]))"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+def test_another_process_is_kept_out_of_a_streams_folder_until_the_stream_ends(tmp_path):
+    def another_writes(stream):
+        return subprocess.run([sys.executable, "-c", HOLDS, str(tmp_path / stream)], capture_output=True, text=True).stderr
+
+    each = pipeline(tmp_path, "csv", "jsonl")
+    with each.session("door") as door:
+        door.push(PICTURE, seconds=0)
+        assert f"'{tmp_path / 'door'}' is being written into by another process; wait for its end" in another_writes("door")
+        assert not another_writes("yard")
+    assert not another_writes("door")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+def test_a_folder_that_another_process_writes_into_keeps_its_files(tmp_path):
+    (tmp_path / "door").mkdir()
+    (tmp_path / "door" / "detections.csv").write_text("theirs")
+    waits = [sys.executable, "-c", f"{HOLDS}; print('held', flush=True); input()", str(tmp_path / "door")]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pipeline(tmp_path, "csv").session("door") as door, pytest.raises(OutputError, match="another process"):
+            door.push(PICTURE, seconds=0)
+        other.communicate("\n")
+    assert (tmp_path / "door" / "detections.csv").read_text() == "theirs"

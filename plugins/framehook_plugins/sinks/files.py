@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from framehook import OptionError, OutputError, StreamInfo, StreamStatistics, UsageError
+from framehook_plugins.sinks.folders import hold
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]' if os.name == "nt" else r"[/\x00]")
 _LONGEST_NAME = 200  # bytes; file systems take 255, and what the template adds needs room
@@ -57,7 +58,7 @@ class StreamFiles(Generic[F]):
 
         Raises:
             OptionError: a second stream, with a path for one file and a kind of file that holds one stream.
-            OutputError: a place that cannot be written, or is being written by another sink, run or session.
+            OutputError: a place that cannot be written, or is being written by another sink, run, session or process.
             UsageError: a stream of this name that is open already.
         """
         if self._per_stream and stream.name in self._files:
@@ -65,6 +66,9 @@ class StreamFiles(Generic[F]):
         if self._per_stream or not self._files:
             path = self._path(stream)
             with ExitStack() as closing:
+                if _FIELD in str(Path(self._template).parent):
+                    with output_errors(path):
+                        closing.callback(hold(path.parent))
                 closing.callback(_release, _claim(path, self))
                 file = self._make(path, stream)
                 closing.callback(file.close)

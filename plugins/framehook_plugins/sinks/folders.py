@@ -1,0 +1,71 @@
+"""A stream's folder is written into by one process at a time: two would cut off each other's files."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from framehook import OutputError
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A folder that this process holds."""
+
+    descriptor: int
+    """An open file: when it is closed, also because the process dies, the folder is free. -1: this system locks none."""
+    users: int = 0
+
+
+_holds: dict[Path, _Hold] = {}
+_lock = threading.Lock()
+
+
+def hold(folder: Path) -> Callable[[], None]:
+    """Create a folder, keep it from all other processes, and return what lets go of it.
+
+    Within this process several may hold it: `files.py` keeps each of its files for one of them.
+
+    Raises:
+        OutputError: another process holds it.
+        OSError: it cannot be created or opened.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    resolved = folder.resolve()
+    with _lock:
+        if resolved not in _holds:
+            _holds[resolved] = _Hold(_locked(folder))
+        _holds[resolved].users += 1
+    return partial(_let_go, resolved)
+
+
+def _locked(folder: Path) -> int:
+    if sys.platform == "win32":
+        return -1  # it locks files, but no folders
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OutputError(
+            f"'{folder}' is being written into by another process; wait for its end, or choose another folder"
+        ) from error
+    except OSError:
+        return descriptor  # some network file systems know no locks
+    return descriptor
+
+
+def _let_go(folder: Path) -> None:
+    with _lock:
+        held = _holds[folder]
+        held.users -= 1
+        if not held.users:
+            del _holds[folder]
+            if held.descriptor >= 0:
+                os.close(held.descriptor)
