@@ -38,11 +38,12 @@ def test_the_machines_facts_name_its_gpus(script, tmp_path, monkeypatch, answer,
     assert script("machine").facts()["gpu"] == gpu
 
 
-def test_the_usual_script_and_the_pipeline_run_on_the_same_device(script, tmp_path, monkeypatch):
+def test_the_usual_script_and_the_pipeline_run_on_the_same_device_and_say_how_busy_it_was(script, tmp_path, monkeypatch):
     throughput = script("throughput")
     boxes = {0: np.array([[0, 0, 9, 9]], np.float32)}
     statistics = SimpleNamespace(seconds=2.0, overhead=1.0, stage_seconds={})
-    answers = {"usual_script": (boxes, 1.0), "pipeline_run": (boxes, statistics, 0.5), "decode_only": 1.0}
+    run = throughput.PipelineRun(boxes, statistics, first_seconds=0.5, processor_seconds=3.0)
+    answers = {"usual_script": (boxes, 1.0), "pipeline_run": run, "decode_only": 1.0}
     devices = {}
 
     def alone(call, *arguments, **named):
@@ -50,8 +51,9 @@ def test_the_usual_script_and_the_pipeline_run_on_the_same_device(script, tmp_pa
         return answers[call.__name__]
 
     monkeypatch.setattr(throughput, "alone", alone)
-    throughput.measure(tmp_path, tmp_path, device="cuda", min_face=20, frames=1, script_frames=1, rounds=1)
+    measured = throughput.measure(tmp_path, tmp_path, device="cuda", min_face=20, frames=1, script_frames=1, rounds=1)
 
+    assert measured["cores_busy"] == 1.5
     assert devices == {"usual_script": "cuda", "pipeline_run": "cuda", "decode_only": None}
 
 
