@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from framehook.errors import FramehookError, RunError, SourceError
 from framehook.frame import Frame
 from framehook.inbox import Inbox
 from framehook.results import FrameResult, StreamStatistics
+from framehook.selection import Selection
 from framehook.sources import SourceSpec
 from framehook.stages import Stages
 from framehook.stream_state import Counters, StreamState
@@ -33,41 +34,6 @@ log = logging.getLogger("framehook")
 _LATE_SECONDS = 0.5
 _WAIT_FOR_A_SOURCE_SECONDS = 5.0
 _RECORDED_AT_ONCE = 2  # one decodes ahead while the other is analysed: more would only hold memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which of a stream's frames are analysed."""
-
-    start_seconds: float = 0.0
-    """Earlier frames are passed over."""
-    end_seconds: float | None = None
-    """The stream ends before the first frame at or after this time."""
-    every: int = 1
-    """Of the frames in question, every n-th."""
-    fps: float | None = None
-    """At most so many frames a second of the stream's own time."""
-
-    def of(self, frames: Iterator[Frame]) -> Generator[Frame | None]:
-        """Yield each frame that is wanted, and None for each that is not, until the end."""
-        number = 0
-        due: float | None = None
-        for frame in frames:
-            seconds = frame.seconds
-            if self.end_seconds is not None and seconds >= self.end_seconds:
-                return
-            if seconds < self.start_seconds:
-                yield None
-                continue
-            wanted = number % self.every == 0
-            number += 1
-            if wanted and self.fps is not None:
-                period = 1 / self.fps
-                wanted = due is None or seconds >= due - period / 1000  # absorbs rounding
-                if wanted:
-                    # After a gap the beat starts anew: frames that were not there are not made up for.
-                    due = seconds + period if due is None or seconds - due > period else due + period
-            yield frame if wanted else None
 
 
 class _Stream:

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
 from framehook.delivery import Delivery, HookSink, OnError
-from framehook.engine import Engine, Selection
+from framehook.engine import Engine
 from framehook.errors import ConfigError, OptionError, did_you_mean
 from framehook.options import check_options, options_of
 from framehook.plugins import Plugins, Spec, load_plugins
 from framehook.run import Run
+from framehook.selection import Selection
 from framehook.session import Session
 from framehook.sources import SourcesLike, SourceSpec, open_sources
 from framehook.stages import StageMaker, Stages, check_columns

@@ -1,0 +1,41 @@
+"""Which of a stream's frames are analysed."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from framehook.frame import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """A span of time, and how many frames of it."""
+
+    start_seconds: float = 0.0
+    """Earlier frames are passed over."""
+    end_seconds: float | None = None
+    """The stream ends before the first frame at or after this time."""
+    every: int = 1
+    """Of the frames in question, every n-th."""
+    fps: float | None = None
+    """At most so many frames a second of the stream's own time."""
+
+    def of(self, frames: Iterator[Frame]) -> Generator[Frame | None]:
+        """Yield each frame that is wanted, and None for each that is not, until the end."""
+        number = 0
+        due: float | None = None
+        for frame in frames:
+            seconds = frame.seconds
+            if self.end_seconds is not None and seconds >= self.end_seconds:
+                return
+            if seconds < self.start_seconds:
+                yield None
+                continue
+            wanted = number % self.every == 0
+            number += 1
+            if wanted and self.fps is not None:
+                period = 1 / self.fps
+                wanted = due is None or seconds >= due - period / 1000  # absorbs rounding
+                if wanted:
+                    # After a gap the beat starts anew: frames that were not there are not made up for.
+                    due = seconds + period if due is None or seconds - due > period else due + period
+            yield frame if wanted else None

@@ -1,0 +1,21 @@
+import pytest
+
+from framehook.selection import Selection
+from framehook.testing import grey_image, make_frame
+
+
+@pytest.mark.parametrize(
+    ("selection", "wanted"),
+    [
+        ({}, list(range(20))),
+        ({"every": 7}, [0, 7, 14]),
+        ({"fps": 5.0}, [0, 5, 10, 15]),
+        ({"fps": 10.0}, [0, 3, 5, 8, 10, 13, 15, 18]),
+        ({"start_seconds": 0.2, "end_seconds": 0.4}, [5, 6, 7, 8, 9]),
+        ({"start_seconds": 0.2, "every": 10}, [5, 15]),
+    ],
+    ids=["all", "every", "fps", "fps that does not divide", "part", "part and every"],
+)
+def test_a_selection_takes_frames_by_time_and_number(selection, wanted):
+    frames = (make_frame(grey_image(2, 2), index=i, seconds=i / 25) for i in range(20))
+    assert [frame.index for frame in Selection(**selection).of(frames) if frame] == wanted
