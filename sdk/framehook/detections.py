@@ -84,26 +84,28 @@ class Detections:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Detections"]) -> "Detections":
-        """Join records of the same names and attributes, in order.
+        """Join records of the same attributes, in order. Labels go by their words; a record of nothing adds none.
 
         Raises:
-            ValueError: parts that differ in their names or in which attributes they carry.
+            ValueError: parts that differ in which attributes they carry.
         """
-        if not parts:
-            return cls.empty()
+        parts = [part for part in parts if len(part)] or parts[:1]
+        if len(parts) < 2:
+            return parts[0] if parts else cls.empty()
         first = parts[0]
         for part in parts[1:]:
-            if part.names != first.names or part.attributes.keys() != first.attributes.keys():
+            if part.attributes.keys() != first.attributes.keys():
                 raise ValueError(
                     "cannot concatenate detections of different kinds: "
-                    f"{first.names} with {sorted(first.attributes)}, and {part.names} with {sorted(part.attributes)}"
+                    f"one with the attributes {sorted(first.attributes)}, and one with {sorted(part.attributes)}"
                 )
+        names = tuple(dict.fromkeys(word for part in parts for word in part.names))
         return cls(
             boxes=np.concatenate([part.boxes for part in parts]),
             scores=np.concatenate([part.scores for part in parts]),
-            labels=np.concatenate([part.labels for part in parts]),
+            labels=np.concatenate([_labels_among(names, part) for part in parts]),
             tracks=np.concatenate([part.tracks for part in parts]),
-            names=first.names,
+            names=names,
             attributes={name: np.concatenate([part.attributes[name] for part in parts]) for name in first.attributes},
         )
 
@@ -173,6 +175,12 @@ def _changed(before: Detections, **changes: Any) -> Detections:
     for name in _FIELDS:
         object.__setattr__(made, name, changes[name] if name in changes else getattr(before, name))
     return made
+
+
+def _labels_among(names: tuple[str, ...], found: Detections) -> NDArray[np.int64]:
+    if found.names == names:
+        return found.labels
+    return np.array([names.index(word) for word in found.names], np.int64)[found.labels]
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -74,11 +74,7 @@ class Following:
         expected = expected.without_attributes(*expected.attributes)
         if self._refiner is None:
             return expected[np.isin(expected.tracks, last.tracks)]  # nobody has seen the others, so they are not reported
-        candidates = last[last.tracks == NO_TRACK]  # too new to be expected
-        if len(expected) and expected.names != last.names:
-            candidates = candidates[[]]
-        known = [some for some in (expected, candidates) if len(some)]
-        return Detections.concatenate(known) if known else last[[]]
+        return Detections.concatenate([expected, last[last.tracks == NO_TRACK]])  # those are too new to be expected
 
     def _find_again(self, items: list[Item]) -> None:
         refiner = self._refiner

@@ -229,17 +229,24 @@ def test_concatenate_of_nothing_is_empty() -> None:
     assert len(Detections.concatenate([])) == 0
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (Detections.empty(), r"of different kinds: \('face', 'person'\) with \['age', .*\], and \('face',\) with \[\]"),
-        (people().without_attributes("age"), r"with \['age', 'gender', 'landmarks'\], and .* with \['gender', 'landmarks'\]"),
-    ],
-    ids=["names", "attributes"],
-)
-def test_concatenate_of_different_kinds_is_refused(other: Detections, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Detections.concatenate([people(), other])
+def test_concatenate_goes_by_the_words_of_labels() -> None:
+    cars = Detections(boxes=np.zeros((2, 4)), labels=[0, 1], names=("car", "person"))
+    faces = Detections(boxes=np.zeros((3, 4)), labels=[1, 0, 2], names=("person", "face", "car"))
+    joined = Detections.concatenate([cars, faces])
+    assert joined.names == ("car", "person", "face")
+    assert [each.label for each in joined] == ["car", "person", "face", "person", "car"]
+
+
+def test_concatenate_passes_over_records_of_nothing() -> None:
+    found = people()
+    joined = Detections.concatenate([Detections.empty(names=("car",)), found, Detections.empty()])
+    assert (len(joined), joined.names, joined.attributes.keys()) == (len(found), found.names, found.attributes.keys())
+    assert Detections.concatenate([Detections.empty(names=("car",)), Detections.empty()]).names == ("car",)
+
+
+def test_concatenate_of_different_attributes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"one with the attributes \['age', 'gender', 'landmarks'\], and one with \['gender', "):
+        Detections.concatenate([people(), people().without_attributes("age")])
 
 
 def test_attributes_are_added_and_replaced_in_a_copy() -> None:

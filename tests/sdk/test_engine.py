@@ -453,6 +453,30 @@ def test_a_face_too_new_for_a_track_is_found_again_too():
     assert [len(result.detections) for result in results] == [1] * 3
 
 
+def test_what_is_too_new_for_a_track_is_found_again_beside_tracks_of_other_words():
+    asked = {}
+
+    class CatAndDog(FixedDetector):
+        def detect(self, frames):
+            return [Detections(boxes=[[5, 5, 20, 20], [30, 5, 45, 20]], labels=[0, 1], names=("cat", "dog")) for _ in frames]
+
+        def refine(self, frames, near):
+            for frame, known in zip(frames, near, strict=True):
+                asked[frame.index] = [(each.label, each.track) for each in known]
+            return near
+
+    class OnlyDogs(OrderTracker):
+        def update(self, frame, detections):
+            return detections.with_tracks([1 if each.label == "dog" else -1 for each in detections])
+
+        def predict(self, frame):
+            return Detections(boxes=[[30, 5, 45, 20]], tracks=[1], names=("dog",))
+
+    results = list(pipeline(detector=CatAndDog(), tracker=OnlyDogs(), detect_every=3).run(images(3)))
+    assert asked == {1: [("dog", 1), ("cat", -1)], 2: [("dog", 1), ("cat", -1)]}
+    assert [len(result.detections) for result in results] == [2] * 3
+
+
 def test_where_nothing_is_known_nobody_looks():
     detector = Following(boxes=())
     frames = list(images(6))
