@@ -226,7 +226,8 @@ class _Finder:
         elif path.exists():
             yield self._file(path)
         else:
-            beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+            near = path.parent.iterdir() if path.parent.is_dir() else ()
+            beside = [each.name for each in near if each.is_dir() or _is_media(each)]
             raise SourceNotFoundError(
                 f"{path} does not exist; give a file, a folder or an address{did_you_mean(path.name, beside)}"
             )

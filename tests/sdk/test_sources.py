@@ -186,14 +186,16 @@ def test_digits_that_name_a_file_mean_the_file(tmp_path, monkeypatch):
     ("given", "message"),
     [
         ("clip-3.mp4", r"clip-3\.mp4 does not exist; give a file, a folder or an address; did you mean 'clip-10\.mp4'\?"),
+        ("notes.mp4", r"notes\.mp4 does not exist; give a file, a folder or an address$"),
         ("nowhere/a.mp4", r"nowhere/a\.mp4 does not exist; give a file, a folder or an address"),
         ("empty", r"folder .*empty holds no video and no image"),
         ("*.avi", r"no file matches .*\*\.avi; check the pattern"),
     ],
-    ids=["file", "folder of a file", "folder without media", "glob"],
+    ids=["file", "file like one that is no video", "folder of a file", "folder without media", "glob"],
 )
 def test_what_is_not_there_is_told_at_once(clips, given, message):
     (clips / "empty").mkdir()
+    (clips / "notes.md").touch()
     with pytest.raises(SourceNotFoundError, match=message):
         open_sources(f"{clips}/{given}")
 
