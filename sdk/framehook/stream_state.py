@@ -15,7 +15,9 @@ from framehook.frame import Image, StreamInfo
 from framehook.results import StreamStatistics
 from framehook.stages import Stages
 
-_FIRST_VIEWS = 5  # a new track is looked at this often in a row, so that its first reports are steady
+# A new track is looked at three times in a row, so that its first reports are steady, and twice more after these waits: frames
+# that follow each other show much the same. docs/models.md says how much less the reported age moves later on.
+_FIRST_WAITS_SECONDS = (0.0, 0.0, 0.11, 0.19)
 _REVIEW_SECONDS = 0.47  # and then again after half a second; a little less, since no frame falls exactly there
 _FORGET_FRAMES = 20_000
 _GLANCE_SIDE = 16  # pixels across and down that two pictures are compared by
@@ -168,7 +170,7 @@ class StreamState:
         rows = []
         for row, track in enumerate(detections.tracks.tolist()):
             looks = self._looks.get(track, _Looks(0, number, seconds))
-            if track == NO_TRACK or looks.views < _FIRST_VIEWS or self._wants_another(looks, number, seconds):
+            if track == NO_TRACK or not looks.views or self._wants_another(looks, number, seconds):
                 rows.append(row)
                 if track != NO_TRACK:
                     self._looks[track] = _Looks(looks.views + 1, number, seconds)
@@ -177,6 +179,8 @@ class StreamState:
         return np.array(rows, dtype=np.int64)
 
     def _wants_another(self, looks: _Looks, number: int, seconds: float) -> bool:
-        if self._classify_every is not None:
-            return number - looks.number >= self._classify_every
-        return not 0 <= seconds - looks.seconds < _REVIEW_SECONDS
+        if self._classify_every is not None and number - looks.number >= self._classify_every:
+            return True
+        if looks.views <= len(_FIRST_WAITS_SECONDS):
+            return not 0 <= seconds - looks.seconds < _FIRST_WAITS_SECONDS[looks.views - 1]
+        return self._classify_every is None and not 0 <= seconds - looks.seconds < _REVIEW_SECONDS
