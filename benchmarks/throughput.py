@@ -112,6 +112,7 @@ def measure(
         seconds["decode only"].append(alone(decode_only, clip))
         run = alone(pipeline_run, clip, out, device=device, min_face=min_face)
         assert sorted(run.boxes_of) == list(range(frames)), "every frame must come out"
+        assert run.statistics.overhead is not None, "which takes an inference thread"
         seconds["pipeline"].append(run.statistics.seconds)
         seconds["first result"].append(run.first_seconds)
         seconds["processor"].append(run.processor_seconds)
@@ -132,7 +133,7 @@ def measure(
         "against_script": round(rates["pipeline"] / rates["script"], 2),
         "against_decoding": round(rates["pipeline"] / rates["decode only"], 3),
         "against_decoding_once_loaded": round(loaded / rates["decode only"], 3),
-        "overhead": round(run.statistics.overhead or 0, 3),
+        "overhead": round(run.statistics.overhead, 3),
         "cores_busy": round(mean(seconds["processor"]) / mean(seconds["pipeline"]), 2),
         "milliseconds_per_frame": {stage: round(1e3 * each / frames, 2) for stage, each in run.statistics.stage_seconds.items()},
     }

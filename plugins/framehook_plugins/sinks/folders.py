@@ -57,7 +57,7 @@ def _locked(folder: Path) -> int:
             f"'{folder}' is being written into by another process; wait for its end, or choose another folder"
         ) from error
     except OSError:
-        return descriptor  # some network file systems know no locks
+        pass  # some network file systems know no locks
     return descriptor
 
 
