@@ -26,7 +26,9 @@ import numpy as np
 from av.buffer import Buffer
 from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
+from av.filter import Graph
 from av.stream import Discard, Disposition
+from av.video.format import VideoFormat
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -44,6 +46,7 @@ _BT470BG, _SMPTE170M = 5, 6  # both BT.601
 _FULL_RANGE = 2  # of libav's AVColorRange
 _HD_LINES = 720
 _STILL_FORMATS = ("image2", "_pipe")
+_SIDE_DATA, _DISPLAY_MATRIX = range(64), 6  # of libav's AVFrameSideDataType, and room for more
 _MICROSECOND = Fraction(1, 1_000_000)
 _TRIES = 100  # read errors in a row after which the rest of a file is given up
 _CAMERA_POLL_SECONDS = 0.005
@@ -80,22 +83,28 @@ class _Orientation(NamedTuple):
     @classmethod
     def of(cls, frame: av.VideoFrame) -> Self:
         """Read the display matrix: x' = a x + c y, y' = b x + d y, of which we take the nearest quarter turn."""
-        # Asking for side data ties a frame into a reference cycle: better a tiny copy of it than one of full size.
-        tiny = VideoReformatter().reformat(frame, 2, 2, "rgb24")
-        try:
-            matrix = tiny.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # PyAV does not know a kind of side data that stands beside it, such as EXIF
-            quarters = round(frame.rotation / 90) % 4  # against the clock
-            return cls(quarters in (1, 3), quarters in (2, 3), quarters in (1, 2))
-        if not isinstance(matrix, Buffer):
+        if (matrix := _display_matrix(frame)) is None:
             return cls()
-        a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
+        a, b, _, c, d, *_ = struct.unpack("=9i", matrix)
         return cls(False, a < 0, d < 0) if abs(a) >= abs(b) else cls(True, c < 0, b < 0)
 
     def upright(self, image: Image) -> Image:
         """Return the picture as it is to be seen, contiguous."""
         turned = image.transpose(1, 0, 2) if self.transpose else image
         return np.ascontiguousarray(turned[:: -1 if self.mirror_y else 1, :: -1 if self.mirror_x else 1])
+
+
+def _display_matrix(frame: av.VideoFrame) -> bytes | None:
+    """How the container or an EXIF tag wants a picture turned: nine numbers of 32 bits, as libav has them."""
+    # PyAV must not be asked about a picture that anything else stands beside: it frees a colour profile's name twice, and raises
+    # at kinds that it does not know, such as EXIF. Asking ties a frame into a reference cycle, too: better a tiny copy of it.
+    graph = Graph()
+    steps = [graph.add_buffer(width=2, height=2, format=VideoFormat("rgb24"), time_base=_MICROSECOND)]
+    steps += [graph.add("sidedata", f"mode=delete:type={kind}") for kind in _SIDE_DATA if kind != _DISPLAY_MATRIX]
+    graph.link_nodes(*steps, graph.add("buffersink")).configure()
+    graph.push(VideoReformatter().reformat(frame, 2, 2, "rgb24"))
+    matrix = cast(av.VideoFrame, graph.pull()).side_data.get("DISPLAYMATRIX")
+    return bytes(matrix) if isinstance(matrix, Buffer) else None
 
 
 class _Converter:

@@ -7,6 +7,7 @@ import struct
 import threading
 import wave
 import weakref
+import zlib
 from fractions import Fraction
 from itertools import pairwise
 
@@ -172,13 +173,38 @@ def test_pictures_are_turned_upright(tmp_path, quarters, rotation, seen, size):
     assert frame.image.flags.c_contiguous
 
 
-@pytest.mark.parametrize(("tag", "seen"), [(1, ["red", "green", "blue", "white"]), (3, ["white", "blue", "green", "red"])])
+@pytest.mark.parametrize(
+    ("tag", "seen"),
+    [
+        (1, ["red", "green", "blue", "white"]),
+        (2, ["green", "red", "white", "blue"]),
+        (3, ["white", "blue", "green", "red"]),
+        (4, ["blue", "white", "red", "green"]),
+        (5, ["red", "blue", "green", "white"]),
+        (6, ["blue", "red", "white", "green"]),
+        (7, ["white", "green", "blue", "red"]),
+        (8, ["green", "white", "red", "blue"]),
+    ],
+)
 def test_a_photograph_is_turned_as_its_exif_tag_says(tmp_path, quarters, tag, seen):
     encode(tmp_path / "plain.jpg", codec="mjpeg", pix_fmt="yuvj420p", frames=1, size=(48, 32), picture=quarters)
     jpeg = (tmp_path / "plain.jpg").read_bytes()
     exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x112, 3, 1, tag, 0, 0)
     (tmp_path / "tagged.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
     assert corners(next(iter(VideoSource(tmp_path / "tagged.jpg", name="a"))).image) == seen
+
+
+def test_a_picture_with_a_named_colour_profile_is_read_and_let_go_of(tmp_path, quarters):
+    plain = encode(tmp_path / "plain.png", codec="png", pix_fmt="rgb24", frames=1, size=(48, 32), picture=quarters).read_bytes()
+    profile = b"iCCP" + b"a profile\0\0" + zlib.compress(bytes(128))
+    chunk = struct.pack(">I", len(profile) - 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    (tmp_path / "profile.png").write_bytes(plain[:33] + chunk + plain[33:])  # after the header
+    for _ in range(20):
+        with VideoSource(tmp_path / "profile.png", name="a") as source:
+            (frame,) = source
+        assert corners(frame.image) == ["red", "green", "blue", "white"]
+        del source, frame
+        gc.collect()  # where it was freed twice, this ended the process
 
 
 @pytest.mark.parametrize(
