@@ -377,6 +377,9 @@ class VideoSource:
             kinds = " and ".join(sorted({stream.type for stream in container.streams}))
             held = f"only {kinds}" if kinds else "and nothing else"
             raise SourceError(f"{self._shown} has no video in it, {held}; give a video or image file")
+        if (tiles := sum(bool(stream.disposition & Disposition.dependent) for stream in videos)) > 1:
+            kind = f"a picture in {tiles} tiles, as phones' HEIC files are, of which libav hands out only one at a time"
+            raise SourceError(f"{self._shown} is {kind}; convert it to JPEG or PNG")
         best = container.streams.best("video")
         stream = best if best in videos else videos[0]
         if stream.codec_context is None:

@@ -10,6 +10,7 @@ import weakref
 import zlib
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -29,6 +30,7 @@ CLIPS = (
     "sign-again-480p.mkv",
 )
 COLOUR = (200, 60, 30)
+TILED = Path(__file__).with_name("tiled.avif")  # four one-coloured PNG files of 64 x 64, by libavif's `avifenc --grid 2x2`
 
 
 def encode(
@@ -389,6 +391,10 @@ def only_sound_as_wav(path):
         sound.writeframes(bytes(16000))
 
 
+def tiled(path):
+    path.write_bytes(TILED.read_bytes())
+
+
 def no_frame(path):
     with VideoWriter(path, width=16, height=16, time_base=Fraction(1, 25)):
         pass
@@ -410,6 +416,7 @@ def no_frame_as_matroska(path):
         (without_index, r"is an MP4 file whose index \(moov\) is missing or damaged"),
         (only_sound, "has no video in it, only audio"),
         (only_sound_as_wav, "has no video in it, only audio"),
+        (tiled, "is a picture in 4 tiles.*; convert it to JPEG or PNG"),
         (no_frame, "has no frame in it"),
         (no_frame_as_matroska, "ends before its first frame"),
     ],
