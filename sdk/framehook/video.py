@@ -444,8 +444,9 @@ class VideoSource:
 
     def _why_no_frame(self) -> str:
         if self._timeline.damage.count and self._still:
-            most = "268 million pixels, the most that libav decodes"
-            return f"{self._shown} yields no picture: it is damaged, or has more than {most}; copy it again, or make it smaller"
+            kind = "of a kind that libav cannot decode, such as animated WebP"
+            large = "has more than 268 million pixels, the most that libav decodes"
+            return f"{self._shown} yields no picture: it is damaged, {kind}, or {large}; copy, convert or shrink it"
         if self._timeline.damage.count:
             return f"{self._shown} yields no picture: all of it is damaged; copy or record it again"
         if self._timeline.start is not None or self._timeline.end is not None:
