@@ -4,7 +4,8 @@ Times are the container's own: `pts` and `time_base` come from it, exact for var
 time gets its decoding time, and without that the end of the frame before it; `VideoSource.warnings` then says so.
 
 Pixels are upright: the rotation and mirroring that a container or an EXIF tag asks for are applied. They are the coded pixels:
-where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped.
+where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped. The curves of
+HDR (PQ and HLG) are not undone: such a picture looks pale.
 """
 
 import re
