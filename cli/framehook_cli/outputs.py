@@ -40,7 +40,10 @@ def check_writable(out: Path) -> None:
     Raises:
         OutputError: the folder cannot be made, or nothing can be written into it.
     """
-    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    try:
+        existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise OutputError(f"cannot write results into '{out}': {error.strerror}; choose another --out") from error
     if not existing.is_dir():
         raise OutputError(f"cannot write results into '{out}': '{existing}' is a file; choose another --out")
     if not os.access(existing, os.W_OK):
@@ -76,7 +79,8 @@ class Meter:
     def _say(self, stream: StreamInfo, seconds: float) -> None:
         rate = sum(self._frames.values()) / (time.monotonic() - self._began)
         total = self._seconds(stream)
-        of = f" of {total + self._start:.1f}" if total is not None else ""
+        # A clock that does not begin at 0 may be beyond the length.
+        of = f" of {total + self._start:.1f}" if total is not None and seconds <= total + self._start else ""
         frames = self._frames[stream.name]
         click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {counted(frames, 'frame')}, {rate:.1f} frames/s", err=True)
 

@@ -21,6 +21,8 @@ class Damage:
         """Frames that came without a time."""
         self.end: tuple[float, float] | None = None
         """Where the stream ended too soon, and where its container says that it ends; in seconds."""
+        self._back = 0
+        self._back_to = 0.0
         self._span = (0.0, 0.0)
         self._accounted = 0.0  # the end of what was left out
         self._gaps = 0
@@ -32,6 +34,11 @@ class Damage:
         self._span = (min(first, seconds), max(last, seconds))
         self._accounted = max(self._accounted, seconds + duration_seconds)
         self.count += 1
+
+    def note_back(self, seconds: float) -> None:
+        """Count a frame whose time is less than that of the one before."""
+        self._back_to = self._back_to if self._back else seconds
+        self._back += 1
 
     def note_gap(self, start: float, end: float) -> None:
         """Count a time without frames, if it is long and nothing that was left out accounts for it."""
@@ -52,6 +59,9 @@ class Damage:
         if self._gaps:
             gaps = "1 gap" if self._gaps == 1 else f"{self._gaps} gaps, the longest"
             lines.append(f"no frames in {gaps} between {_seconds(self._longest_gap)}")
+        if self._back:
+            times = "once" if self._back == 1 else f"{self._back} times, first"
+            lines.append(f"times go back {times} to {self._back_to:.2f} s: recordings were joined, or a clock was set")
         if self.untimed:
             lines.append(f"frames without a time, taken to start where the one before ends: {self.untimed}")
         if self.end:
@@ -86,6 +96,8 @@ def check_readable(path: Path) -> None:
 
 def why_unreadable(path: Path, reason: str) -> str:
     """Say why libav knows no format for this file."""
+    if not path.is_file():  # a pipe cannot be read again
+        return f"{path} brings no video or image that libav can read: {reason}; give a video or image file"
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head[4:8] in (b"ftyp", b"mdat", b"moov"):

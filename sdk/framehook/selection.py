@@ -34,8 +34,10 @@ class Selection:
             number += 1
             if wanted and self.fps is not None:
                 period = 1 / self.fps
-                wanted = due is None or seconds >= due - period / 1000  # absorbs rounding
+                rounding = period / 1000
+                # Less than a period before it is due; a time further back means that the clock began anew.
+                wanted = due is None or not due - period - rounding <= seconds < due - rounding
                 if wanted:
                     # After a gap the beat starts anew: frames that were not there are not made up for.
-                    due = seconds + period if due is None or seconds - due > period else due + period
+                    due = seconds + period if due is None or abs(seconds - due) > period else due + period
             yield frame if wanted else None

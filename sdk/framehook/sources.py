@@ -9,6 +9,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -17,11 +18,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
 from framehook.contracts import DamageReporter, Source
-from framehook.errors import SourceNotFoundError, UsageError, did_you_mean
+from framehook.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 from framehook.frame import Frame, Image, StreamInfo
 from framehook.video import ArrayPicture, VideoSource, public_location
 
@@ -177,9 +179,11 @@ class _Finder:
         if isinstance(what, int) and not isinstance(what, bool):
             yield self._camera(what)
         elif isinstance(what, Path):
-            yield from self._path(what)
+            with _system_errors(str(what)):
+                yield from self._path(what)
         elif isinstance(what, str):
-            yield from self._text(what)
+            with _system_errors(what):
+                yield from self._text(what)
         elif isinstance(what, SourceSpec):
             yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
         elif isinstance(what, Source):
@@ -200,10 +204,12 @@ class _Finder:
             yield from self.resolve(item)
 
     def _text(self, text: str) -> Iterator[_Found]:
+        if not text:
+            raise UsageError("a source is empty text; name a file, folder, address or camera")
         scheme, mark, address = text.partition("://")
         path = Path(text).expanduser()
         if mark and scheme == "file":
-            yield from self._path(Path(address))
+            yield from self._path(Path(address if Path(address).exists() else url2pathname(address)))
         elif mark:
             yield self._address(text, scheme.lower(), address)
         elif text.isdecimal() and not path.exists():
@@ -225,6 +231,10 @@ class _Finder:
             yield _Found(path.name, lambda name: self._live(path, name=name, device_format="v4l2"), True, str(path))
         elif path.exists():
             yield self._file(path)
+        elif path.is_symlink():
+            raise SourceNotFoundError(
+                f"{path} is a link to {path.readlink()}, which is not there; give a file, a folder or an address"
+            )
         else:
             near = path.parent.iterdir() if path.parent.is_dir() else ()
             beside = [each.name for each in near if each.is_dir() or _is_media(each)]
@@ -321,9 +331,20 @@ def _natural(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=parts)
 
 
+@contextmanager
+def _system_errors(source: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceNotFoundError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{source} cannot be read: {error.strerror or error}; check the name and its permissions") from error
+
+
 def _unique(wanted: str, taken: set[str]) -> str:
     """Make a name that is fit for a folder, and unlike those taken also where case and accents do not count."""
-    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "-", unicodedata.normalize("NFC", wanted)).strip(". -")
+    # Bytes of a path that are no text come as \ud800 to \udfff, which can be neither written nor shown.
+    safe = re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]+', "-", unicodedata.normalize("NFC", wanted)).strip(". -")
     if not safe or _DEVICE_NAMES.fullmatch(safe):
         safe = f"stream-{safe}" if safe else "stream"
     name, number = _shortened(safe), 1

@@ -1,6 +1,7 @@
 """When the frames of a stream start, by its container's clock, and what is missing between them."""
 
 from fractions import Fraction
+from heapq import heapify, heappop, heappush
 
 from framehook.damage import Damage
 
@@ -18,6 +19,8 @@ class Timeline:
         stated_seconds: length as the container states it; None where it does not.
         exact: whether that length is the stream's own.
         listed: whether the container states the number of its frames: then it lists them, and none is lost unnoticed.
+        in_coded_order: whether its times are those at which frames are decoded, in another order than they are shown, as in AVI:
+            then the frame shown first has the least of them, and so on.
     """
 
     def __init__(
@@ -29,16 +32,36 @@ class Timeline:
         stated_seconds: float | None,
         exact: bool,
         listed: bool,
+        in_coded_order: bool = False,
     ) -> None:
         self.time_base = time_base
         self.start, self.end = span
+        self.in_coded_order = in_coded_order
         self.damage = Damage()
+        self.went_back = False
+        """Whether the last frame starts before the one before it."""
         self._begins = begins
         self._stated_seconds = stated_seconds
         self._exact = exact
         self._listed = listed
+        self._coded: list[int] = []  # a heap: times of packets whose frames have not come yet
+        self._last: int | None = None
         self._following = begins  # when the frame after the last one starts
         self._paced = False  # whether the last frame said how long it lasts
+
+    def stated_by_packet(self, pts: int | None, dts: int | None) -> int | None:
+        """Return the time of a packet, which is to be decoded now; the time of decoding is None for a packet without a frame."""
+        if not self.in_coded_order:
+            return pts
+        if dts is not None:
+            heappush(self._coded, dts)
+        return dts
+
+    def forget(self, stated: int | None) -> None:
+        """Take note that the packet of this time had no frame in it."""
+        if stated in self._coded:
+            self._coded.remove(stated)
+            heapify(self._coded)
 
     def time_of(self, pts: int | None, duration: int) -> int:
         """Return when the next frame starts; one without a time starts where the one before ends.
@@ -47,6 +70,8 @@ class Timeline:
             pts: what the frame itself says.
             duration: of the frame; 0 where it is not known.
         """
+        if self._coded:
+            pts = heappop(self._coded)
         if pts is None:
             self.damage.untimed += 1
             pts = self._following
@@ -54,6 +79,10 @@ class Timeline:
             self.damage.note_gap(self._seconds(self._following), self._seconds(pts))
         self._paced = bool(duration)
         self._following = pts + duration
+        self.went_back = self._last is not None and pts < self._last
+        if self.went_back and self.is_wanted(pts):
+            self.damage.note_back(self._seconds(pts))
+        self._last = pts
         return pts
 
     def is_wanted(self, pts: int) -> bool:

@@ -4,10 +4,11 @@ Times are the container's own: `pts` and `time_base` come from it, exact for var
 time gets its decoding time, and without that the end of the frame before it; `VideoSource.warnings` then says so.
 
 Pixels are upright: the rotation and mirroring that a container or an EXIF tag asks for are applied. They are the coded pixels:
-where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped. The curves of
-HDR (PQ and HLG) are not undone: such a picture looks pale.
+where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped. The curves
+of HDR (PQ and HLG) are not undone: such a picture looks pale.
 """
 
+import math
 import re
 import struct
 import threading
@@ -282,6 +283,7 @@ class VideoSource:
                 # The length of a container as a whole may be that of its sound.
                 exact=bool(self._stream.duration) or len(self._container.streams) == 1,
                 listed=bool(self._stream.frames),
+                in_coded_order=self._container.format.name == "avi" and not self._stream.codec_context.codec.intra_only,
             )
             frames = self._decode(*self._beginning())
             if self._is_file and self._container.format.name == "gif" and not is_whole_gif(Path(self._location)):
@@ -391,18 +393,24 @@ class VideoSource:
         return _fraction(self._stream.time_base) or _MICROSECOND
 
     def _ticks(self, seconds: float | None) -> int | None:
-        return None if seconds is None else round(Fraction(seconds) / self._time_base())
+        """Return the first tick at or after a time, give or take a thousandth: 10.4 as a float is a little more than that."""
+        return None if seconds is None else math.ceil(Fraction(seconds) / self._time_base() - Fraction(1, 1000))
 
     def _beginning(self) -> tuple[_Packets, int | None]:
         """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
         start = self._timeline.start
-        if start is None:
+        once = self._is_file and not Path(self._location).is_file()  # a pipe
+        if start is None or once or self._timeline.in_coded_order:
             return self._packets(), None
-        before, key_times = 0, {start}
+        before, first_key, key_times = 0, None, {start}
         for packet in self._packets():
+            if first_key is None and packet.is_keyframe:
+                first_key = packet.pts  # what comes before it cannot be decoded
             if packet.dts is not None and packet.dts >= start:  # as are all that follow, and no pts is less than its dts
                 break
-            if packet.pts is not None and packet.pts < start and packet.size and not packet.is_discard:
+            if packet.pts is None or first_key is None or not packet.size or packet.is_discard:
+                continue
+            if first_key <= packet.pts < start:
                 before += 1
                 key_times = {packet.pts, packet.dts or packet.pts} if packet.is_keyframe else key_times
         for time_sought in sorted(key_times, reverse=True):  # some formats are searched by pts, some by dts
@@ -451,7 +459,8 @@ class VideoSource:
         if self._timeline.damage.count:
             return f"{self._shown} yields no picture: all of it is damaged; copy or record it again"
         if self._timeline.start is not None or self._timeline.end is not None:
-            return f"{self._shown} has no frame in the span asked for; choose another start or end"
+            begins = float((self._stream.start_time or 0) * self._time_base())
+            return f"{self._shown} has no frame in the span asked for: it begins at {begins:.2f} s; choose another start or end"
         return f"{self._shown} has no frame in it; record it again"
 
     # --- decoding
@@ -469,27 +478,30 @@ class VideoSource:
         for packet in packets:
             decoded: list[av.VideoFrame] = []
             bad = packet.is_corrupt
+            stated = timeline.stated_by_packet(packet.pts, packet.dts if packet.size else None)
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
                 bad = True
+                timeline.forget(stated)
             if bad:
-                damaged.append(packet.pts)
-                broken = timeline.note_damage(packet.pts, packet.duration)
+                damaged.append(stated)
+                broken = timeline.note_damage(stated, packet.duration)
             for frame in decoded:
                 pts = timeline.time_of(frame.pts if frame.pts is not None else frame.dts, frame.duration or 0)
                 if timeline.end is not None and pts >= timeline.end:
                     return
+                if timeline.went_back:
+                    damaged.clear()  # these times come again
+                if frame.is_corrupt:
+                    broken = timeline.note_damage(pts, frame.duration)
+                elif frame.key_frame:
+                    broken = None
                 if not timeline.is_wanted(pts):
                     number += first is None
                     continue
-                if pts in damaged:
+                if frame.is_corrupt or pts in damaged:
                     continue
-                if frame.is_corrupt:
-                    broken = timeline.note_damage(pts, frame.duration)
-                    continue
-                if frame.key_frame:
-                    broken = None
                 timeline.damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
@@ -539,7 +551,8 @@ class VideoWriter:
 
     While the file grows it is in fragments: a program that dies leaves a video that lacks its last seconds. Colours are BT.709,
     and tagged so. A picture of odd width or height gets one more column or row, a copy of its last one. A timestamp that does not
-    exceed the one before it is moved to one tick after that. Players do not show frames before time 0.
+    exceed the one before it is moved to one tick after that; where times go back by a second or more, as in joined recordings,
+    those that follow are moved along. Players do not show frames before time 0.
 
     Args:
         path: the file; its folder exists.
@@ -565,6 +578,7 @@ class VideoWriter:
         self._time_base = time_base
         self._duration = max(1, round(1 / (rate * time_base)))  # in ticks; counts for the last frame, others last until the next
         self._last_pts: int | None = None
+        self._moved = 0  # ticks by which times are later than those given
         self._closed = False
         self._converter = VideoReformatter()
         options = {
@@ -601,8 +615,7 @@ class VideoWriter:
         """
         if image.shape != self._shape or image.dtype != np.uint8:
             raise ValueError(f"a picture of this video must be {self._shape} uint8, got {image.shape} {image.dtype}")
-        pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
-        self._last_pts = pts
+        self._last_pts = pts = self._after_the_last(pts + self._moved)
         padded = np.pad(image, self._padding, mode="edge") if np.any(self._padding) else np.ascontiguousarray(image)
         frame = self._converter.reformat(
             av.VideoFrame.from_ndarray(padded, format="rgb24"),
@@ -614,6 +627,14 @@ class VideoWriter:
         frame.pts, frame.duration, frame.time_base = pts, self._duration, self._time_base
         with _writing(self._path):
             self._container.mux(self._stream.encode(frame))
+
+    def _after_the_last(self, pts: int) -> int:
+        if self._last_pts is None or pts > self._last_pts:
+            return pts
+        if (self._last_pts - pts) * self._time_base < 1:
+            return self._last_pts + 1
+        self._moved += self._last_pts + self._duration - pts
+        return self._last_pts + self._duration
 
     def close(self) -> None:
         """Finish the file; a second call is harmless."""

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image as PillowImage
 
 from framehook import OutputError, Pipeline, StreamInfo, StreamStatistics
-from framehook.testing import FixedDetector, grey_image
+from framehook.testing import FixedDetector, grey_image, synthetic_video
 from framehook_plugins.sinks.detections_csv import CsvSink
 from framehook_plugins.sinks.files import StreamFiles
 
@@ -39,6 +40,18 @@ def test_the_second_of_two_sessions_that_would_write_one_file_is_refused(tmp_pat
             yard.push(PICTURE, seconds=0)
         door.push(PICTURE, seconds=1)
     assert streams_in(tmp_path / "all.csv") == ["door", "door"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".png"])
+def test_the_recording_that_is_read_is_never_written_over(tmp_path, suffix):
+    recording = synthetic_video(tmp_path / "annotated.mp4")
+    if suffix == ".png":
+        PillowImage.fromarray(PICTURE).save(recording := tmp_path / "annotated.png")
+    before = recording.read_bytes()
+    run = pipeline(tmp_path, "video:path={stream}.mp4").run(recording)
+    with pytest.raises(OutputError, match=rf"annotated\{suffix}': it is the file that is being analysed; choose another folder"):
+        list(run)
+    assert recording.read_bytes() == before
 
 
 @pytest.mark.parametrize("sink", ["csv", "jsonl", "json", "tracks", "video", "summary"])

@@ -19,3 +19,10 @@ from framehook.testing import grey_image, make_frame
 def test_a_selection_takes_frames_by_time_and_number(selection, wanted):
     frames = (make_frame(grey_image(2, 2), index=i, seconds=i / 25) for i in range(20))
     assert [frame.index for frame in Selection(**selection).of(frames) if frame] == wanted
+
+
+def test_a_beat_starts_anew_where_the_clock_does():
+    times = [0.0, 0.1, 0.2, 0.3, 0.4, 3600.0, 0.5, 0.6, 0.7, 0.0, 0.1, 0.2]
+    frames = (make_frame(grey_image(2, 2), index=i, seconds=seconds) for i, seconds in enumerate(times))
+    wanted = [frame.index for frame in Selection(fps=5.0).of(frames) if frame]
+    assert wanted == [0, 2, 4, 5, 6, 8, 9, 11]

@@ -102,8 +102,21 @@ def test_start_and_end_reach_the_video(tmp_path):
         ([f"{'x' * 200}.mp4", f"b/{'x' * 200}.mp4"], ["x" * 80, f"{'x' * 78}-2"]),
         ([f"{'𠀋' * 60}.mp4", f"b/{'𠀋' * 60}.mp4"], ["𠀋" * 50, f"{'𠀋' * 49}-2"]),
         (["жук é.mp4"], ["жук é"]),
+        (["bad\udcff.mp4"], ["bad"]),
     ],
-    ids=["same stem", "case", "taken number", "devices", "dots", "signs", "long", "long twice", "many bytes", "letters"],
+    ids=[
+        "same stem",
+        "case",
+        "taken number",
+        "devices",
+        "dots",
+        "signs",
+        "long",
+        "long twice",
+        "many bytes",
+        "letters",
+        "no text",
+    ],
 )
 def test_names_are_unique_and_fit_for_folders_on_every_system(tmp_path, wanted, got):
     for name in wanted:
@@ -198,6 +211,27 @@ def test_what_is_not_there_is_told_at_once(clips, given, message):
     (clips / "notes.md").touch()
     with pytest.raises(SourceNotFoundError, match=message):
         open_sources(f"{clips}/{given}")
+
+
+def test_empty_text_is_no_source():
+    with pytest.raises(UsageError, match="a source is empty text; name a file"):
+        open_sources("")
+
+
+def test_a_link_to_nothing_is_told_as_that(tmp_path):
+    (tmp_path / "link.mp4").symlink_to("gone.mp4")
+    with pytest.raises(SourceNotFoundError, match=r"link\.mp4 is a link to gone\.mp4, which is not there"):
+        open_sources(tmp_path / "link.mp4")
+
+
+def test_what_the_system_refuses_is_told_with_its_reason(tmp_path):
+    with pytest.raises(SourceError, match=r"xxx\.mp4 cannot be read: File name too long; check the name"):
+        open_sources(f"{tmp_path}/{'x' * 300}.mp4")
+
+
+def test_an_address_of_a_file_may_have_its_spaces_encoded(tmp_path):
+    synthetic_video(tmp_path / "a b.mp4")
+    assert names(f"file://{tmp_path}/a%20b.mp4") == names(f"file://{tmp_path}/a b.mp4") == ["a b"]
 
 
 @pytest.mark.parametrize("given", [[], (), iter([]), [[]]], ids=["list", "tuple", "iterator", "list in a list"])

@@ -33,6 +33,29 @@ def test_damage_without_a_time_is_where_the_next_frame_would_be():
     assert (times.note_damage(10), times.damage.count) == (10, 1)
 
 
+def test_the_first_frame_shown_has_the_least_time_where_they_are_stated_in_coded_order():
+    times = timeline(in_coded_order=True)
+    seen = []
+    for dts, shown in ((0, []), (4, []), (8, [900]), (12, [None, 900]), (None, [900])):
+        times.stated_by_packet(900, dts)
+        seen += [times.time_of(pts, 4) for pts in shown]
+    assert seen == [0, 4, 8, 12]
+    times.stated_by_packet(None, 16)
+    times.forget(times.stated_by_packet(None, 20))
+    times.stated_by_packet(None, 24)
+    assert [times.time_of(None, 4) for _ in range(2)] == [16, 24]
+
+
+def test_times_that_go_back_are_told():
+    times = timeline()
+    backward = []
+    for pts in (0, 40, 20, 24, 24, 4):
+        times.time_of(pts, 4)
+        backward.append(times.went_back)
+    assert backward == [False, False, True, False, False, True]
+    assert times.damage.warnings()[-1] == "times go back 2 times, first to 0.20 s: recordings were joined, or a clock was set"
+
+
 @pytest.mark.parametrize(
     ("exact", "last", "early"),
     [(True, 382, True), (True, 388, False), (False, 342, True), (False, 348, False)],

@@ -1,6 +1,7 @@
 """Reading: times, pictures, what cannot be read. test_video_damage.py has damaged files, test_video_writer.py writing."""
 
 import gc
+import os
 import random
 import socket
 import struct
@@ -107,6 +108,44 @@ def test_times_of_a_variable_frame_rate_are_exact(tmp_path):
         assert [frame.pts * frame.time_base for frame in source] == [Fraction(time, 1000) for time in ticks]
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+def test_times_rise_also_in_an_avi_whose_frames_are_not_coded_in_the_order_in_which_they_are_shown(tmp_path, codec):
+    reordered = {"pix_fmt": "yuvj420p"} if codec == "mjpeg" else {"b_frames": 2}
+    path = encode(tmp_path / "a.avi", codec=codec, **reordered)
+    for start in (0, 23):
+        with VideoSource(path, name="a", start_seconds=start / 25) as source:
+            seen = [(frame.index, frame_number(frame.image), round(frame.seconds * 25, 6)) for frame in source]
+        assert seen == [(number, number, number) for number in range(start, 40)]
+        assert source.warnings == ()
+
+
+def test_joined_recordings_are_read_to_their_end_and_told(tmp_path):
+    one = encode(tmp_path / "a.ts", frames=20).read_bytes()
+    (tmp_path / "both.ts").write_bytes(one + one)
+    with VideoSource(tmp_path / "both.ts", name="a") as source:
+        seen = [frame_number(frame.image) for frame in source]
+    assert seen[-20:] == list(range(20))
+    assert len(seen) + source.damaged == 40  # libav flags a packet at the seam, whose counter begins anew
+    assert source.warnings[-1] == "times go back once to 0.00 s: recordings were joined, or a clock was set"
+
+
+def test_a_pipe_is_read_once_also_from_a_later_start(tmp_path):
+    content = encode(tmp_path / "a.ts").read_bytes()
+    os.mkfifo(tmp_path / "pipe.ts")
+    writer = threading.Thread(target=(tmp_path / "pipe.ts").write_bytes, args=(content,))
+    writer.start()
+    with VideoSource(tmp_path / "pipe.ts", name="a", start_seconds=1) as source:
+        assert [frame_number(frame.image) for frame in source] == list(range(25, 40))
+    writer.join()
+
+
+def test_an_end_between_two_ticks_of_the_container_leaves_no_frame_out(tmp_path):
+    path = encode(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", frames=10)  # a tick is a frame, of 0.04 s
+    for end, frames in ((0.2, 5), (0.21, 6), (0.239, 6), (0.24, 6)):
+        with VideoSource(path, name="a", end_seconds=end) as source:
+            assert len(list(source)) == frames
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
     [
@@ -142,7 +181,7 @@ def test_a_span_begins_with_its_start_and_ends_before_its_end(tmp_path):
 
 def test_a_span_without_a_frame_is_an_error(tmp_path):
     path = synthetic_video(tmp_path / "a.mp4")
-    with pytest.raises(SourceError, match="no frame in the span asked for; choose another start or end"):
+    with pytest.raises(SourceError, match=r"no frame in the span asked for: it begins at 0\.00 s; choose another start or end"):
         VideoSource(path, name="a", start_seconds=100)
 
 

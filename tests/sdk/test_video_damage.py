@@ -92,6 +92,17 @@ def test_damage_before_the_start_is_nobodys_business(shared_videos, tmp_path):
     assert source.warnings == ()
 
 
+def test_frames_from_the_start_on_are_doubtful_where_the_key_frame_before_it_is_damaged(shared_videos, tmp_path):
+    whole = index_first(shared_videos / "nasa_13013.mp4", tmp_path / "whole.mp4")
+    with av.open(str(whole)) as container:
+        key = next(packet for packet in container.demux(video=0) if packet.is_keyframe and packet.pts)
+    length = whole.stat().st_size
+    damaged = damage(whole, "zeros", start=(key.pos + key.size / 2) / length, length=key.size / 4 / length)
+    with VideoSource(damaged, name="a", start_seconds=float(key.pts * key.time_base) + 0.1) as source:
+        assert list(source)
+    assert any("build on damaged ones" in warning for warning in source.warnings)
+
+
 def test_libavs_messages_stay_off_the_terminal(tmp_path, capfd):
     path = synthetic_video(tmp_path / "a.mp4", frames=60)
     damaged = damage(path, "noise", start=0.2, length=0.3)

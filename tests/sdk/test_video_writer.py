@@ -52,6 +52,13 @@ def test_times_that_stand_still_or_go_back_move_on_by_a_tick(libav_times, tmp_pa
     assert libav_times(tmp_path / "a.mp4") == [Fraction(time, 100) for time in (0, 4, 5, 6, 12)]
 
 
+def test_where_times_begin_anew_those_that_follow_move_along(libav_times, tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 100), rate=Fraction(25)) as writer:
+        for number, time in enumerate([200, 204, 0, 4, 12, 90]):
+            writer.write(grey_image(64, 48, value=grey_of(number)), time)
+    assert libav_times(tmp_path / "a.mp4") == [Fraction(time, 100) for time in (200, 204, 208, 212, 220, 298)]
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (17, 33)], ids=str)
 def test_sizes_that_h264_cannot_hold_are_padded_to_even_ones(tmp_path, size):
     width, height = size

@@ -65,6 +65,7 @@ class StreamFiles(Generic[F]):
             raise UsageError(f"two streams are called '{stream.name}' and would write into one file; give each its own name")
         if self._per_stream or not self._files:
             path = self._path(stream)
+            keep_source(path, stream)
             with ExitStack() as closing:
                 if _FIELD in str(Path(self._template).parent):
                     with output_errors(path):
@@ -129,6 +130,17 @@ def _claim(path: Path, writer: StreamFiles[Any]) -> Path:
             )
         _writers[file] = writer
         return file
+
+
+def keep_source(path: Path, stream: StreamInfo) -> None:
+    """See that nothing is written over the recording that is being read.
+
+    Raises:
+        OutputError: the path is the stream's own file.
+    """
+    with output_errors(path):
+        if path.is_file() and stream.location and Path(stream.location).is_file() and path.samefile(stream.location):
+            raise OutputError(f"cannot write '{path}': it is the file that is being analysed; choose another folder or path")
 
 
 def _release(file: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framehook import Frame, FrameResult, OptionError, StreamInfo
-from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
+from framehook_plugins.sinks.files import FileSink, StreamFiles, keep_source, output_errors
 
 if TYPE_CHECKING:
     from framehook import Image
@@ -42,6 +42,7 @@ class _AnnotatedFile:
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self._still = stream.frames == 1 and stream.rate is None
         self._path = path.with_suffix(".png") if self._still else path
+        keep_source(self._path, stream)
         self._writer: VideoWriter | None = None
         self._begins = 0
         self._empty = True
