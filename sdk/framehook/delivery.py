@@ -98,7 +98,7 @@ class Delivery:
         for name, sink in self._sinks:
             try:
                 sink.close()
-            except Exception as cause:
+            except (Exception, SystemExit) as cause:
                 failures.append(_failure(name, "closing", cause))
         self._sinks.clear()
         if failures and self._on_error == "raise":
@@ -113,12 +113,12 @@ class Delivery:
             name, sink = entry
             try:
                 call(sink)
-            except Exception as cause:
+            except (Exception, SystemExit) as cause:
                 where = (
                     f"stream '{state.stream.name}'" if frame is None else f"frame {frame.frame.index} of '{state.stream.name}'"
                 )
                 failures.append(_failure(name, f"{_DOING[doing]} {where}", cause))
-                self._sinks.remove(entry)
+                self._sinks = [other for other in self._sinks if other is not entry]  # two sinks may be equal
                 self._lost += (name,)
                 _close_quietly(sink)
         for failure in failures:
@@ -131,7 +131,7 @@ class Delivery:
 _DOING: Mapping[str, str] = {"open": "starting", "write": "writing", "end": "ending"}
 
 
-def _failure(name: str, doing: str, cause: Exception) -> FramehookError:
+def _failure(name: str, doing: str, cause: BaseException) -> FramehookError:
     if isinstance(cause, FramehookError):
         return cause
     error = StageError(f"sink '{name}' failed {doing}: {type(cause).__name__}: {cause}")
@@ -143,5 +143,5 @@ def _close_quietly(sink: Sink) -> None:
     """Let a failed sink finish what it can; it has been told of already."""
     try:
         sink.close()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.debug("closing a failed sink failed too: %s", error)

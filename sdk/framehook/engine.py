@@ -81,8 +81,12 @@ class Engine:
         self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=2 * batch)
         self._decoders: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._left = False
+        self._others: list[threading.Thread] = []
+        self._left: float | None = None  # when the caller wanted to leave
         self._finished = False
+        self._given_up = False
+        self.failure_after_leaving: FramehookError | None = None
+        """What went wrong while the run was being closed, of which no result can tell."""
 
     def results(self) -> Generator[FrameResult]:
         """Run, and yield every result in the order of its stream.
@@ -92,7 +96,7 @@ class Engine:
             SourceError: a source could not be opened or decoded; the other sources were finished first.
         """
         self._decoders += self._start(self._decoding())  # one of them may add another one meanwhile
-        others = self._start([("inference", self._infer), ("sinks", self._deliver)])
+        self._others = self._start([("inference", self._infer), ("sinks", self._deliver)])
         discard = False
         try:
             while (message := self._next()) is not None:
@@ -102,12 +106,16 @@ class Engine:
                 yield message
             self._raise_source_errors()
         finally:
-            self._shut_down(others, discard=discard)
+            self._shut_down(discard=discard)
 
     def stop(self) -> None:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
-        self._left = True
+        self._left = self._left or time.monotonic()
         self._stop(discard=False)
+
+    def runs_here(self) -> bool:
+        """Say whether the calling thread is one of the run's own, which cannot wait for itself to end."""
+        return threading.current_thread() in (*self._decoders, *self._others)
 
     def statistics(self) -> Mapping[str, StreamStatistics]:
         """Return how each stream went so far, by name."""
@@ -134,14 +142,22 @@ class Engine:
             try:
                 message = self._ready.get(timeout=1.0)  # without a timeout, Ctrl-C would not come through on Windows
             except queue.Empty:
-                if self._left:  # a source that hangs is waited for below, where patience has an end
-                    return None
+                hangs = not all(stream.decoded.is_set() for stream in self._streams)
+                if self._left and hangs and time.monotonic() - self._left > _WAIT_FOR_A_SOURCE_SECONDS:
+                    return None  # its end is waited for below, where patience has an end
+                if not any(thread.is_alive() for thread in self._others):  # as in a process that was forked off
+                    self._finished = self._ready.empty()
+                    if self._finished:
+                        return None
                 continue
             self._finished = message is None
             return message
 
-    def _shut_down(self, others: list[threading.Thread], *, discard: bool) -> None:
+    def _shut_down(self, *, discard: bool) -> None:
         self._stop(discard=discard)
+        if self.runs_here():  # the garbage collector may come by on any thread
+            self._given_up = True
+            return
         for thread in self._decoders:  # one that is waited for may still add another one
             thread.join(_WAIT_FOR_A_SOURCE_SECONDS)
         for stream in self._streams:
@@ -150,8 +166,9 @@ class Engine:
                 stream.counters.interrupted = True
                 self._inbox.end(stream)
         while not self._finished:
-            self._next()
-        for thread in others:
+            if isinstance(message := self._next(), FramehookError):
+                self.failure_after_leaving = message
+        for thread in self._others:
             thread.join()
 
     def _stop(self, *, discard: bool) -> None:
@@ -193,12 +210,14 @@ class Engine:
                         stream.counters.warnings.extend(source.warnings)
         except FramehookError as error:
             stream.error = error
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: this thread is ours, and its end must be told
             stream.error = SourceError(f"source '{stream.spec.name}' failed: {type(error).__name__}: {error}")
             stream.error.__cause__ = error
         finally:
             if stream.error is not None:
                 stream.counters.error = str(stream.error)
+                if stream.spec.live and len(self._streams) > 1:  # it is raised when the others are done, which may be never
+                    log.error("%s; the other streams go on", stream.error)
             stream.decoded.set()
             self._inbox.end(stream)
 
@@ -243,7 +262,7 @@ class Engine:
                     raise error
                 for stream in ended:
                     self._to_sinks.put(_Ended(stream))
-        except Exception as error:
+        except BaseException as error:
             self._stop(discard=True)
             self._to_sinks.put(_as_framehook_error(error))
         finally:
@@ -266,7 +285,7 @@ class Engine:
                 continue
             try:
                 self._take_delivery(message)
-            except Exception as error:
+            except BaseException as error:
                 failure = _as_framehook_error(error)
                 self._stop(discard=True)
         for stream in self._streams:
@@ -275,11 +294,20 @@ class Engine:
                 stream.counters.error = stream.counters.error or str(failure)
         try:
             self._delivery.close()
-        except Exception as error:
+        except BaseException as error:
             failure = failure or _as_framehook_error(error)
         if failure is not None:
-            self._ready.put(failure)
-        self._ready.put(None)
+            self._hand_over(failure)
+        self._hand_over(None)
+
+    def _hand_over(self, message: FrameResult | FramehookError | None) -> None:
+        """Put it where the caller takes it from; nobody does any more once the run was given up."""
+        while not self._given_up:
+            try:
+                self._ready.put(message, timeout=1.0)
+                return
+            except queue.Full:
+                continue
 
     def _take_delivery(self, message: tuple[_Stream, FrameResult] | _Ended) -> None:
         if isinstance(message, _Ended):
@@ -290,10 +318,10 @@ class Engine:
             stream, result = message
             assert stream.state is not None  # its results came out of it
             self._delivery.write(stream.state, result)
-            self._ready.put(result)
+            self._hand_over(result)
 
 
-def _as_framehook_error(error: Exception) -> FramehookError:
+def _as_framehook_error(error: BaseException) -> FramehookError:
     if isinstance(error, FramehookError):
         return error
     wrapped = RunError(f"the run failed: {type(error).__name__}: {error}")

@@ -1,12 +1,16 @@
 """One picture of a stream, with its exact time."""
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from framehook.errors import UsageError
 
 Image: TypeAlias = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB."""
@@ -132,3 +136,18 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame({self.stream.name!r}, index={self.index}, seconds={self.seconds:.3f}, {self.width} x {self.height})"
+
+
+def checked_seconds(value: object, *, what: str) -> float:
+    """Return a time that a program gave, of any type of number.
+
+    Args:
+        value: seconds.
+        what: what to call it in the message.
+
+    Raises:
+        UsageError: it is no number, or not finite.
+    """
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise UsageError(f"{what} must be a finite number, got {value!r}")
+    return float(value)

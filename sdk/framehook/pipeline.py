@@ -67,7 +67,7 @@ class Pipeline:
         start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
         end: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         every: AtLeastOne = 1,
-        fps: Annotated[float, Field(gt=0)] | None = None,
+        fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         on_error: Literal["raise", "isolate"] = "raise",
         plugins: Plugins | None = None,
     ) -> None:
@@ -76,6 +76,7 @@ class Pipeline:
             "start": start, "end": end, "every": every, "fps": fps, "on_error": on_error,
         }  # fmt: skip
         checked = check_options("the pipeline", Pipeline, scalars)
+        checked["out"] = checked["out"].expanduser()
         if checked["end"] is not None and checked["end"] <= checked["start"]:
             raise OptionError(f"the pipeline: end must lie after start, got start {start} and end {end}")
         stages = {"detector": detector, "tracker": tracker, "classifiers": classifiers, "analyzers": analyzers, "sinks": sinks}
@@ -142,7 +143,11 @@ class Pipeline:
         )
 
     def session(self, name: str = "session") -> Session:
-        """Open a stream that the caller pushes frame by frame."""
+        """Open a stream that the caller pushes frame by frame.
+
+        All frames are analysed: `every`, `fps`, `start` and `end` are for runs. A sink given as an object is one for all
+        sessions, and closed with the first of them: give its name or class instead.
+        """
         return Session(name, stages=self._stages, delivery=self._delivery())
 
     def _delivery(self) -> Delivery:

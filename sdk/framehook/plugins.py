@@ -3,6 +3,7 @@
 There is no global registry: `load_plugins()` builds one `Plugins` each time, from the entry points of the group `framehook`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from framehook.errors import DuplicatePluginError, FramehookError, OptionError, 
 from framehook.options import check_options, options_of, parse_spec
 
 Kind: TypeAlias = Literal["source", "detector", "tracker", "classifier", "analyzer", "sink"]
+_NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
+
 KINDS: tuple[Kind, ...] = ("source", "detector", "tracker", "classifier", "analyzer", "sink")
 
 Spec: TypeAlias = str | Mapping[str, Any]
@@ -215,6 +218,10 @@ def _offered_by(manager: pluggy.PluginManager, plugin: _Loaded) -> list[Plugin]:
 
 def _registrar(kind: Kind, distribution: str, version: str, offered: list[Plugin]) -> hookspecs.Register:
     def register(name: str, factory: Callable[..., Any]) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(f"a {kind} is registered as {name!r}: a name is letters, digits, and . _ - between them")
+        if kind == "source" and name != name.lower():
+            raise ValueError(f"a source is registered as {name!r}: schemes of addresses have no capitals")
         if not callable(factory):
             raise TypeError(f"register('{name}', …) wants a class, got {factory!r}")
         if any((plugin.kind, plugin.name) == (kind, name) for plugin in offered):
@@ -233,6 +240,8 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: object) -> None
     for name in dir(module):
         if name.startswith("framehook_") and name not in known and manager.parse_hookimpl_opts(module, name) is not None:
             raise AttributeError(f"there is no hook '{name}'{did_you_mean(name, known)}")
+        if name in known and callable(getattr(module, name)) and manager.parse_hookimpl_opts(module, name) is None:
+            raise AttributeError(f"'{name}' is no hook yet: put @hookimpl above it (from framehook import hookimpl)")
 
 
 def _name_and_options(spec: Spec) -> tuple[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from framehook.contracts import Column
 from framehook.detections import Detections
-from framehook.results import FrameResult
+from framehook.results import Event, FrameResult
 
 _ROUNDING = 1e-3  # by how much a probability may miss 0 and 1
 
@@ -115,6 +115,10 @@ def result(given: FrameResult) -> FrameResult:
     """
     if not isinstance(given, FrameResult):
         raise ValueError(f"returned {_kind(given)}, wanted a FrameResult")
+    if not isinstance(given.detections, Detections):
+        raise ValueError(f"returned a FrameResult with {_kind(given.detections)} for its detections, wanted Detections")
+    if not isinstance(given.events, tuple) or not all(isinstance(event, Event) for event in given.events):
+        raise ValueError(f"returned a FrameResult with the events {given.events!r}, wanted a tuple of Event")
     return given
 
 

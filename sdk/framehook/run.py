@@ -1,12 +1,18 @@
 """A run over sources, as the caller sees it."""
 
+import atexit
+import logging
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
 from framehook.engine import Engine
+from framehook.errors import FramehookError
 from framehook.results import FrameResult, StreamStatistics
+
+log = logging.getLogger("framehook")
 
 
 class Run(Iterator[FrameResult]):
@@ -19,6 +25,7 @@ class Run(Iterator[FrameResult]):
         self._engine = engine
         self._results = engine.results()
         self._iterating = threading.Lock()
+        _runs.add(self)
 
     def __iter__(self) -> Self:
         return self
@@ -35,19 +42,43 @@ class Run(Iterator[FrameResult]):
     def close(self) -> None:
         """End the run as the end of its streams would; a second call is harmless.
 
-        Another thread, or a signal's handler, may call it while the loop waits for a result: the loop gets what is on its way,
-        and ends.
+        Another thread, a signal's handler or a plugin may call it while the loop goes on: the loop gets what is on its way, and
+        ends.
+
+        Raises:
+            StageError, OutputError: a sink failed while the run was being closed.
         """
-        if self._iterating.acquire(blocking=False):
-            try:
-                self._results.close()
-            finally:
-                self._iterating.release()
-        else:
+        if self._engine.runs_here() or not self._iterating.acquire(blocking=False):
             self._engine.stop()
+            return
+        try:
+            self._results.close()
+        finally:
+            self._iterating.release()
+        failure, self._engine.failure_after_leaving = self._engine.failure_after_leaving, None
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        try:
+            self.close()
+        except FramehookError as failure:
+            if error is None:
+                raise
+            log.error("%s", failure)  # what came first is raised
+
+
+_runs: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End runs whose loop was left and not closed, while their threads are still there to finish the files."""
+    for run in list(_runs):
+        try:
+            run.close()
+        except FramehookError as failure:
+            log.error("%s", failure)

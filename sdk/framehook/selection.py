@@ -11,7 +11,7 @@ class Selection:
     """A span of time, and how many frames of it."""
 
     start_seconds: float = 0.0
-    """Earlier frames are passed over."""
+    """Earlier frames are passed over; 0 passes over none, also where times begin below it."""
     end_seconds: float | None = None
     """The stream ends before the first frame at or after this time."""
     every: int = 1
@@ -27,7 +27,7 @@ class Selection:
             seconds = frame.seconds
             if self.end_seconds is not None and seconds >= self.end_seconds:
                 return
-            if seconds < self.start_seconds:
+            if seconds < self.start_seconds and self.start_seconds:
                 yield None
                 continue
             wanted = number % self.every == 0

@@ -8,7 +8,7 @@ from typing import Self
 from framehook.analysis import Analysis
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, UsageError
-from framehook.frame import Frame, Image, StreamInfo
+from framehook.frame import Frame, Image, StreamInfo, checked_seconds
 from framehook.results import FrameResult, StreamStatistics
 from framehook.stages import Stages
 from framehook.stream_state import Counters, StreamState
@@ -53,6 +53,7 @@ class Session:
             raise UsageError(f"session '{self._name}' is closed: open another one with pipeline.session()")
         if seconds is None:
             seconds = time.perf_counter() - self._counters.started
+        seconds = checked_seconds(seconds, what=f"session '{self._name}': seconds")
         picture = ArrayPicture(image)
         height, width = image.shape[:2]
         if self._state is None:

@@ -4,6 +4,7 @@ Nothing is opened here: what is missing is told at once, and each source is open
 files need no ten thousand open files.
 """
 
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from glob import glob, has_magic
+from io import IOBase
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -24,7 +26,7 @@ import numpy as np
 
 from framehook.contracts import DamageReporter, Source
 from framehook.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
-from framehook.frame import Frame, Image, StreamInfo
+from framehook.frame import Frame, Image, StreamInfo, checked_seconds
 from framehook.video import ArrayPicture, VideoSource, public_location
 
 Images: TypeAlias = Iterable[Image] | Iterable[tuple[float, Image]]
@@ -120,6 +122,8 @@ class ArraySource:
     """
 
     def __init__(self, images: Images, *, name: str = "arrays", rate: float | Fraction = 25) -> None:
+        if not 0 < rate < math.inf:
+            raise UsageError(f"source '{name}': rate must be frames per second, above 0, got {rate}")
         iterator: Iterator[_Item] = iter(images)
         first = next(iterator, None)
         if first is None:
@@ -159,7 +163,11 @@ class ArraySource:
         name = self._info.name
         if isinstance(item, tuple) is not self._timed:
             raise UsageError(f"source '{name}': either every picture has a time or none; picture {index} differs from the first")
-        pts, image = (round(Fraction(item[0]) / _TICK), item[1]) if isinstance(item, tuple) else (index, item)
+        if isinstance(item, tuple):
+            seconds = checked_seconds(item[0], what=f"source '{name}': the time of picture {index}")
+            pts, image = round(seconds / _TICK), item[1]
+        else:
+            pts, image = index, item
         picture = _picture(name, index, image)
         if image.shape[:2] != (self._info.height, self._info.width):
             size, wanted = f"{image.shape[1]} x {image.shape[0]}", f"{self._info.width} x {self._info.height}"
@@ -188,7 +196,7 @@ class _Finder:
             yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
         elif isinstance(what, Source):
             yield _Found(what.info.name, partial(_named, what), what.info.live, what.info.location)
-        elif isinstance(what, Iterable):
+        elif isinstance(what, Iterable) and not isinstance(what, (bytes, bytearray, IOBase)):
             yield from self._several(what)
         else:
             raise UsageError(f"a source cannot be {what!r}; name a file, folder, address or camera, or give pictures")
@@ -253,7 +261,10 @@ class _Finder:
         yield from map(self._file, [path for path in files if _is_media(path)] or files)
 
     def _address(self, text: str, scheme: str, address: str) -> _Found:
-        parts = urlsplit(text)
+        try:
+            parts = urlsplit(text)
+        except ValueError as error:  # such as a bracket that is not closed
+            raise UsageError(f"the address '{public_location(text)}' cannot be read: {error}") from error
         name = f"{parts.hostname or ''}{parts.path}".removesuffix("/")  # without a password that stands before the host
         make = self._find(scheme, address) if self._find else None
         if make is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framehook.contracts import Analyzer, Classifier, Detector, Sink, Tracker
+from framehook.contracts import Analyzer, Classifier, Column, Detector, Sink, Tracker
 from framehook.errors import UsageError
 from framehook.plugins import Kind, Plugins
 
@@ -52,6 +52,8 @@ def check_columns(stages: Stages) -> None:
     givers: dict[str, str] = {}
     for classifier in stages.classifiers:
         name = stages.name(classifier)
+        if not isinstance(classifier.columns, Sequence) or not all(isinstance(column, Column) for column in classifier.columns):
+            raise UsageError(f"classifier '{name}': columns must be a tuple of Column, got {classifier.columns!r}")
         votes = [column.name for column in classifier.columns if column.aggregate == "vote"]
         for column in classifier.columns:
             if column.name in givers:
@@ -96,7 +98,7 @@ class StageMaker:
             return lambda: self._checked(kind, given(), given.__name__)
         self._checked(kind, given, type(given).__name__)
         if kind in _ONE_PER_STREAM:
-            unused = copy.deepcopy(given)
+            unused = _copy_of(kind, given)
             return lambda: copy.deepcopy(unused)
         return lambda: given
 
@@ -106,3 +108,11 @@ class StageMaker:
             raise UsageError(f"a {kind} is a plugin's name or an object with {methods}, got {name} of type {type(made).__name__}")
         self.names[type(made)] = name
         return made
+
+
+def _copy_of(kind: Kind, given: object) -> object:
+    try:
+        return copy.deepcopy(given)
+    except Exception as error:  # such as a lock or a socket in it
+        reason = f"each stream needs one of its own, and this one cannot be copied ({error})"
+        raise UsageError(f"{kind} {type(given).__name__}: {reason}; give the class instead") from error

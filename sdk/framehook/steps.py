@@ -70,7 +70,7 @@ def ask(stages: Stages, plugin: object, stage: str, items: list[Item], call: Cal
     start = time.perf_counter()
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's sys.exit() ends neither the program nor, in silence, its thread
         raise CallError(stages.name(plugin)) from error
     finally:
         share = (time.perf_counter() - start) / len(items)

@@ -214,11 +214,11 @@ class ArrayPicture:
 def public_location(location: str | Path) -> str:
     """Return a file's absolute path, or an address without user, password and query, which may hold a key."""
     text = str(location)
-    return _without_password(text).partition("?")[0] if "://" in text else str(Path(text).absolute())
+    return _without_secrets(text) if "://" in text else str(Path(text).absolute())
 
 
-def _without_password(address: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", address)
+def _without_secrets(address: str) -> str:
+    return re.sub(r"//[^/?]*@", "//", address).partition("?")[0]  # a password may hold an @
 
 
 class VideoSource:
@@ -259,7 +259,7 @@ class VideoSource:
         timeout_seconds: float = 10.0,
     ) -> None:
         self._location = str(location)
-        self._shown = _without_password(self._location)
+        self._shown = _without_secrets(self._location) if "://" in self._location else self._location
         self._is_file = device_format is None and "://" not in self._location
         self._device_format = device_format
         self._live = live

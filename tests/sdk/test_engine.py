@@ -2,6 +2,7 @@ import itertools
 import signal
 import threading
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import ClassVar
@@ -208,6 +209,14 @@ class Absent:
         pass
 
 
+class Replacing:
+    def __init__(self, **changed):
+        self._changed = changed
+
+    def analyze(self, result):
+        return replace(result, **self._changed)
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -222,6 +231,11 @@ class Absent:
         ({"classifiers": [Moody(mood="calm", age="3")]}, "gave column 'age' values of type <U1, wanted numbers"),
         ({"classifiers": [Moody(mood="calm", age=(3, 4))]}, r"gave column 'age' the shape \(1, 2\), wanted \(1,\)"),
         ({"analyzers": [Absent()]}, "returned None, wanted a FrameResult"),
+        ({"analyzers": [Replacing(detections=None)]}, "returned a FrameResult with None for its detections, wanted Detections"),
+        (
+            {"analyzers": [Replacing(events=["hello"])]},
+            r"returned a FrameResult with the events \['hello'\], wanted a tuple of Event",
+        ),
     ],
     ids=[
         "too few",
@@ -235,6 +249,8 @@ class Absent:
         "text",
         "shape",
         "analyzer",
+        "analyzer's detections",
+        "analyzer's events",
     ],
 )
 def test_a_plugin_that_breaks_its_contract_is_named(stages, message):
@@ -325,6 +341,24 @@ def test_a_stage_that_keeps_no_protocol_is_refused():
         Pipeline(detector=MemorySink())
     with pytest.raises(UsageError, match=r"a tracker is .* got FixedDetector"):
         pipeline(tracker=FixedDetector)
+
+
+def test_a_stage_that_each_stream_needs_of_its_own_and_that_cannot_be_copied_is_to_be_a_class():
+    class Locked(Absent):
+        def __init__(self):
+            self._lock = threading.Lock()
+
+    with pytest.raises(UsageError, match=r"analyzer Locked: each stream needs one of its own.*; give the class instead"):
+        pipeline(analyzers=[Locked()])
+    pipeline(analyzers=[Locked])
+
+
+@pytest.mark.parametrize("columns", [Column(name="mood"), ("mood",)], ids=["no tuple", "of text"])
+def test_columns_are_a_tuple_of_columns(columns):
+    moody = Moody(mood="calm")
+    moody.columns = columns
+    with pytest.raises(UsageError, match="classifier 'Moody': columns must be a tuple of Column, got"):
+        pipeline(classifiers=[moody])
 
 
 def test_memory_does_not_hold_what_has_been_consumed():

@@ -83,9 +83,23 @@ def test_an_installed_plugin_is_found_with_its_options(tmp_path, monkeypatch):
         (DETECTOR.replace("_detectors", "_detector"), "there is no hook 'framehook_register_detector'; did you mean"),
         (DETECTOR.replace("(register)", "(registrar)"), "registrar"),
         (DETECTOR.replace('"mine", Detector', '"mine", 3'), "register('mine', …) wants a class, got 3"),
+        (DETECTOR.replace('"mine"', "5"), "a detector is registered as 5: a name is letters, digits"),
+        (DETECTOR.replace('"mine"', '"my/own"'), "a detector is registered as 'my/own': a name is letters, digits"),
+        (DETECTOR.replace("@hookimpl", ""), "'framehook_register_detectors' is no hook yet: put @hookimpl above it"),
         (DETECTOR.replace("size: int", "size: 'Unknown'"), "the options of the detector 'mine' cannot be read: NameError"),
     ],
-    ids=["import", "exit", "hook raises", "no such hook", "wrong argument", "no class", "annotation of unknown type"],
+    ids=[
+        "import",
+        "exit",
+        "hook raises",
+        "no such hook",
+        "wrong argument",
+        "no class",
+        "no name",
+        "bad name",
+        "no decorator",
+        "annotation of unknown type",
+    ],
 )
 def test_a_broken_plugin_is_listed_with_its_reason_and_the_others_work(tmp_path, monkeypatch, source, reason):
     install(tmp_path, monkeypatch, distribution="acme-broken", entry_point="acme", source=source)

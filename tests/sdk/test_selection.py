@@ -26,3 +26,9 @@ def test_a_beat_starts_anew_where_the_clock_does():
     frames = (make_frame(grey_image(2, 2), index=i, seconds=seconds) for i, seconds in enumerate(times))
     wanted = [frame.index for frame in Selection(fps=5.0).of(frames) if frame]
     assert wanted == [0, 2, 4, 5, 6, 8, 9, 11]
+
+
+def test_without_a_start_times_below_zero_are_frames_too():
+    frames = [make_frame(grey_image(2, 2), index=i, seconds=i - 3.0) for i in range(6)]
+    assert [frame.index for frame in Selection().of(iter(frames)) if frame] == list(range(6))
+    assert [frame.index for frame in Selection(start_seconds=1.0).of(iter(frames)) if frame] == [4, 5]

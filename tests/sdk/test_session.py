@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,11 @@ def test_a_closed_session_takes_no_more():
     session.close()
     with pytest.raises(UsageError, match="session 'door' is closed"):
         session.push(grey_image(64, 48))
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "1.5", Decimal("1.5")], ids=str)
+def test_a_time_that_is_none_is_refused_and_numbers_of_any_kind_are_taken(seconds):
+    with pipeline().session("door") as session:
+        with pytest.raises(UsageError, match="session 'door': seconds must be a finite number, got"):
+            session.push(grey_image(64, 48), seconds=seconds)
+        assert session.push(grey_image(64, 48), seconds=np.float32(0.5)).frame.seconds == 0.5

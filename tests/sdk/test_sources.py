@@ -14,6 +14,7 @@ from framehook import (
     SourceSpec,
     StreamInfo,
     UsageError,
+    VideoSource,
     open_sources,
 )
 from framehook.testing import frame_number, grey_image, grey_of, make_frame, synthetic_video
@@ -132,6 +133,11 @@ def test_a_stream_says_where_it_came_from_but_no_secret(tmp_path, monkeypatch):
     assert spec.location == spec.open().info.location == str(path)
     (spec,) = open_sources("rtsp://user:secret@camera:554/one?token=secret")
     assert spec.location == "rtsp://camera:554/one"
+    (spec,) = open_sources("rtsp://user:se@cret@camera/one@2")
+    assert spec.location == "rtsp://camera/one@2"
+    with pytest.raises(SourceError, match=r"^http://127\.0\.0\.1:9/a\.mp4 cannot be opened") as caught:
+        VideoSource("http://user:se@cret@127.0.0.1:9/a.mp4?token=secret", name="a")
+    assert "cret" not in str(caught.value)
     (spec,) = open_sources([np.zeros((8, 8, 3), np.uint8)])
     assert spec.location is None
 
@@ -307,6 +313,26 @@ def test_a_picture_unlike_the_first_is_refused_when_its_turn_comes(second, messa
 def test_a_source_without_a_picture_is_refused():
     with pytest.raises(UsageError, match="source 'arrays' has no picture"):
         ArraySource([])
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(UsageError, match="source 'arrays': rate must be frames per second, above 0, got"):
+        ArraySource(greys(2), rate=rate)
+
+
+def test_times_of_pictures_are_numbers_of_any_kind_but_finite():
+    source = ArraySource([(np.float32(0.5), greys(1)[0]), (float("nan"), greys(1)[0])])
+    frames = iter(source)
+    assert next(frames).seconds == 0.5
+    with pytest.raises(UsageError, match="source 'arrays': the time of picture 1 must be a finite number, got nan"):
+        next(frames)
+
+
+@pytest.mark.parametrize("given", [b"a.mp4", "rtsp://[camera/1"], ids=["bytes", "bracket"])
+def test_what_only_looks_like_a_source_is_refused(given):
+    with pytest.raises(UsageError, match=r"a source cannot be b'a\.mp4'|the address 'rtsp://\[camera/1' cannot be read"):
+        open_sources(given)
 
 
 def test_closing_ends_the_stream():

@@ -1,0 +1,197 @@
+"""A run ends whole whoever ends it: the loop, another thread, a plugin, the program's end."""
+
+import csv
+import gc
+import logging
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from framehook import Detections, Pipeline, RunError, SourceError, StageError
+from framehook.testing import FixedDetector, MemorySink, grey_image
+
+PICTURE = grey_image(64, 48)
+
+
+def pipeline(**given):
+    return Pipeline(**{"detector": FixedDetector(), "tracker": None, "classifiers": [], "batch": 1, **given})
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left_behind():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+LEFT_OPEN = """
+import os, sys
+from framehook import Pipeline
+from framehook.testing import FixedDetector, grey_image
+run = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=["csv", "summary"], out=sys.argv[1]).run(
+    [grey_image(64, 48)] * 400
+)
+for result in run:
+    {leave}
+"""
+
+
+@pytest.mark.parametrize(
+    ("leave", "status"), [("break", 0), ("sys.exit(3)", 3), ("raise ValueError", 1), ("os.fork() or sys.exit(4); break", 0)]
+)
+def test_a_program_that_ends_within_its_loop_leaves_whole_files(tmp_path, leave, status):
+    script = LEFT_OPEN.format(leave=leave)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, capture_output=True, check=False)
+    assert done.returncode == status
+    with (tmp_path / "arrays" / "detections.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) >= 1
+    assert (tmp_path / "arrays" / "summary.json").exists()
+
+
+class Leaving:
+    """A plugin of any kind that ends itself, as a library's own sys.exit() does."""
+
+    def __init__(self, error, where):
+        self._error, self._where = error, where
+
+    def _at(self, where):
+        if where == self._where:
+            raise self._error
+
+    def detect(self, frames):
+        self._at("detect")
+        return [Detections.empty() for _ in frames]
+
+    def analyze(self, result):
+        self._at("analyze")
+        return result
+
+    def open(self, stream):
+        self._at("open")
+
+    def write(self, result):
+        self._at("write")
+
+    def close(self):
+        self._at("close")
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()], ids=["exit", "interrupt"])
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [("detector", "detect"), ("analyzers", "analyze"), ("sinks", "open"), ("sinks", "write"), ("sinks", "close")],
+)
+def test_a_plugin_that_would_end_the_program_ends_the_run_with_an_error(kind, where, error):
+    plugin = Leaving(error, where)
+    run = pipeline(**{kind: plugin if kind == "detector" else [plugin]}).run([PICTURE] * 5)
+    with pytest.raises((StageError, RunError), match=type(error).__name__):
+        list(run)
+    assert run.statistics["arrays"].error or where == "close"
+
+
+def test_a_source_that_would_end_the_program_ends_its_stream_with_an_error():
+    def pictures():
+        yield PICTURE
+        raise SystemExit
+
+    with pytest.raises(SourceError, match="source 'arrays' failed: SystemExit"):
+        list(pipeline().run(pictures()))
+
+
+def test_a_plugin_may_close_the_run_while_the_loop_is_elsewhere():
+    class Closing:
+        def analyze(self, result):
+            if result.frame.index == 2:
+                time.sleep(0.1)  # until the loop is in its body
+                run.close()
+            return result
+
+    sink = MemorySink()
+    run = pipeline(analyzers=[Closing], sinks=[sink]).run([PICTURE] * 100)
+    got = []
+    for result in run:
+        got.append(result.frame.index)
+        time.sleep(0.2)
+    assert got == [result.frame.index for result in sink.results] == list(range(len(got)))
+    assert 3 <= len(got) < 100
+    assert sink.closed == 1
+
+
+def test_a_forgotten_run_that_is_collected_on_its_own_thread_ends():
+    class Collecting(FixedDetector):
+        def detect(self, frames):
+            gc.collect()
+            return super().detect(frames)
+
+    def forget():
+        run = pipeline(detector=Collecting()).run([PICTURE] * 50)
+        cycle = [run]
+        cycle.append(cycle)
+        next(run)
+        return threading.enumerate()
+
+    threads = set(forget()) - {threading.current_thread()}
+    patience = time.monotonic() + 20
+    while any(thread.name.startswith("framehook") and thread.is_alive() for thread in threads) and time.monotonic() < patience:
+        time.sleep(0.05)
+
+
+def test_the_loop_gets_all_that_the_sinks_got_however_slow_a_batch_is():
+    class Slow(FixedDetector):
+        def detect(self, frames):
+            time.sleep(1.2)  # longer than the loop waits at once
+            return super().detect(frames)
+
+    sink = MemorySink()
+    run = pipeline(detector=Slow(), sinks=[sink]).run([PICTURE] * 20)
+    closing = threading.Timer(1.5, run.close)
+    closing.start()
+    got = [result.frame.index for result in run]
+    closing.join()
+    assert got == [result.frame.index for result in sink.results]
+    assert got
+
+
+def test_what_fails_after_the_loop_was_left_is_raised_unless_something_else_is(caplog):
+    class Full(MemorySink):
+        def close(self):
+            raise OSError("disk full")
+
+    with (
+        pytest.raises(StageError, match="sink 'Full' failed closing: OSError: disk full"),
+        pipeline(sinks=[Full()]).run([PICTURE] * 9) as run,
+    ):
+        next(run)
+    with (
+        caplog.at_level(logging.ERROR, logger="framehook"),
+        pytest.raises(ValueError, match="the caller's own"),
+        pipeline(sinks=[Full()]).run([PICTURE] * 9) as run,
+    ):
+        raise ValueError(f"the caller's own, at {next(run).frame.index}")
+    assert "disk full" in caplog.text
+
+
+def test_of_two_equal_sinks_the_one_that_fails_is_lost():
+    @dataclass
+    class Counting:
+        seen: list = field(default_factory=list, compare=False)
+        fails: bool = field(default=False, compare=False)
+
+        def open(self, stream):
+            pass
+
+        def write(self, result):
+            self.seen.append(result.frame.index)
+            if self.fails:
+                raise OSError("gone")
+
+        def close(self):
+            pass
+
+    good, bad = Counting(), Counting(fails=True)
+    list(pipeline(sinks=[good, bad], on_error="isolate").run([PICTURE] * 4))
+    assert (good.seen, bad.seen) == ([0, 1, 2, 3], [0])
