@@ -84,9 +84,10 @@ def evaluate(
     from framehook_trainers.reports import write_plots, write_text
 
     json_file = Path(json_path) if json_path not in (None, "-") else None
-    for place in (json_file, plots):
-        if place is not None:
-            _check_writable(place)
+    if json_file is not None:
+        _check_writable(json_file, "file")
+    if plots is not None:
+        _check_writable(plots, "folder")
     read_header(find_weights(weights))  # a damaged file is told before the pictures are read
     classifier = AgeGenderClassifier(weights=weights, device=device, batch=batch)
     reading = trainers.read_selected(data, data_format=data_format, only=only, limit=limit)
@@ -155,12 +156,14 @@ def _number(value: float | None, unit: str) -> str:
     return f"{100 * value:.1f}" if unit == "%" else f"{value:.2f}" if unit == "years" else f"{value:.3f}"
 
 
-def _check_writable(place: Path) -> None:
+def _check_writable(place: Path, kind: Literal["file", "folder"]) -> None:
     """Say now what would else be said after the pictures are measured.
 
     Raises:
         OutputError: nothing can be written there.
     """
+    if place.exists() and place.is_dir() is (kind == "file"):
+        raise OutputError(f"cannot write '{place}': it is there, and no {kind}; choose another place")
     existing = next(folder for folder in (place.absolute().parent, *place.absolute().parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise OutputError(f"cannot write '{place}': '{existing}' is no folder that one may write into; choose another place")

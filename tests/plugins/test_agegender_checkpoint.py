@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -221,6 +222,18 @@ def test_what_stood_there_stays_where_writing_fails(small_header, small_network,
     with pytest.raises(OutputError, match=r"tiny\.safetensors' cannot be written: "):
         checkpoint.write(weights, small_network(header, seed=1), header)
     assert weights.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+def test_others_may_read_a_weights_file_as_far_as_the_user_lets_them(small_header, small_network, tmp_path):
+    header = small_header("resnet18")
+    before = os.umask(0o027)
+    try:
+        checkpoint.write(tmp_path / "model.safetensors", small_network(header), header)
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_folder_that_is_not_there_is_told(small_header, small_network, tmp_path):

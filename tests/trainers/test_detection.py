@@ -28,6 +28,16 @@ def test_of_several_faces_the_usual_place_wins():
     np.testing.assert_array_equal(chosen.scores, np.array([1, 1, 0.5, np.nan], np.float32))
 
 
+def test_a_pictures_only_face_may_lie_anywhere_if_that_is_asked_for():
+    usual, elsewhere = [0, 0, 40, 40], [60, 60, 90, 90]
+    seen = [found(usual), found(usual), found(elsewhere), found(elsewhere, [61, 61, 95, 95])]
+
+    for anywhere, boxes in ((False, [usual] * 4), (True, [usual, usual, elsewhere, usual])):
+        chosen = choose_faces([(100, 100)] * 4, seen, anywhere=anywhere)
+        np.testing.assert_allclose(chosen.boxes, boxes, rtol=1e-6)
+        assert chosen.found.tolist() == [True, True, anywhere, False]
+
+
 def test_where_no_face_is_found_anywhere_the_whole_picture_is_taken():
     chosen = choose_faces([(50, 40)], [found()])
 

@@ -1,4 +1,6 @@
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -148,6 +150,17 @@ def test_only_the_pictures_of_a_prepared_split_are_kept(folder, tmp_path):
     split = write_split(tmp_path / "test", [f"utkface,{name}" for name in names] + ["fairface,val/1.jpg"])
 
     assert [sample.name for sample in only_those_of(samples_of(folder), split)] == names
+
+
+def test_where_two_sources_share_a_name_the_bytes_tell_whose_picture_is_meant(folder, tmp_path):
+    samples = samples_of(folder)
+    first = samples[0]
+    other = replace(first, read=lambda: b"another one of that name")
+    digest = hashlib.sha256(first.read()).hexdigest()[:16]
+    split = write_split(tmp_path / "test", [f"utkface,{first.name},{digest}"], "dataset,name,digest")
+    write_split(tmp_path / "train", [f"utkface,{first.name},0123456789abcdef"], "dataset,name,digest")
+
+    assert only_those_of([other, first, *samples[1:]], split) == [first]
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,10 @@ def test_files_that_do_not_belong_together_are_refused(folder):
         read_faces(folder, split="train")
 
 
-def test_a_file_that_was_cut_short_is_refused(folder):
+@pytest.mark.parametrize("left", [-1, 0], ids=["by a byte", "to nothing"])
+def test_a_file_that_was_cut_short_is_refused(folder, left):
     path = folder / "train" / "faces-00000.npy"
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(path.read_bytes()[:left])
 
     with pytest.raises(UsageError, match=r"faces-00000\.npy' is damaged"):
         read_faces(folder, split="train")

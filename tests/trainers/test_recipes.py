@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +145,24 @@ def test_a_finished_run_is_not_overwritten(trained, faces, capsys):
 
     assert "already holds a run: continue it with --resume, or name another --out" in capsys.readouterr().err
     assert (trained / "model.safetensors").read_bytes() == before
+
+
+def test_prepared_faces_and_a_folder_in_use_are_no_place_for_a_run(faces, tmp_path, capsys):
+    before = sorted(path.name for path in faces.iterdir())
+    assert train("framehook", faces, faces) == 2
+    assert "holds prepared faces, which are no run's: name another --out" in capsys.readouterr().err
+    assert sorted(path.name for path in faces.iterdir()) == before
+
+    holding = (
+        "import sys, pathlib; from framehook_plugins.sinks.folders import hold; hold(pathlib.Path(sys.argv[1])); print(); input()"
+    )
+    command = [sys.executable, "-c", holding, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert train("framehook", faces, tmp_path) == 2
+        other.communicate(b"\n")
+    assert "is being written into by another process; wait for its end" in capsys.readouterr().err
+    assert not (tmp_path / "config.toml").exists()
 
 
 def test_there_must_be_something_to_resume(faces, tmp_path, capsys):

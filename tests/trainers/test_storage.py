@@ -1,4 +1,6 @@
+import io
 import sys
+import tarfile
 
 import pytest
 
@@ -89,6 +91,48 @@ def test_a_damaged_archive_is_named(tmp_path):
 
     with pytest.raises(SourceError, match=r"utkface-00\.tar' cannot be read as an uncompressed tar archive"):
         find_pictures(str(tmp_path), of="utkface")
+
+
+def archive(path, members):
+    """A tar of files by name; of None, a hard link to the file before it."""
+    with tarfile.open(path, "w") as tar:
+        before = ""
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            if content is None:
+                entry.type, entry.linkname = tarfile.LNKTYPE, before
+                tar.addfile(entry)
+            else:
+                entry.size, before = len(content), name
+                tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_names_in_an_archive_are_those_in_a_folder_and_links_are_files(tmp_path):
+    path = archive(tmp_path / "a.tar", {"./train/1.jpg": b"one", "train/../train/2.jpg": b"two", "./3.jpg": None})
+
+    pictures = find_pictures(str(path), of="set")
+
+    assert [(picture.name, picture.read()) for picture in pictures] == [
+        ("train/1.jpg", b"one"),
+        ("train/2.jpg", b"two"),
+        ("3.jpg", b"two"),
+    ]
+
+
+@pytest.mark.parametrize("left", [1024, 1024 + 100], ids=["at a member's end", "in a header"])
+def test_an_archive_that_was_cut_is_told_wherever_it_was(tmp_path, left):
+    path = archive(tmp_path / "a.tar", {f"{number}.jpg": b"x" * 10 for number in range(3)})
+    path.write_bytes(path.read_bytes()[:left])
+
+    with pytest.raises(SourceError, match=r"a\.tar' is cut short after 1 files: it has no end; copy it again"):
+        find_pictures(str(path), of="set")
+
+
+def test_a_file_for_a_folder_is_said_to_be_one(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"a\.tar\.gz' is a file; name a folder, an uncompressed tar archive \(\.tar\)"):
+        find_pictures(str(tmp_path / "a.tar.gz"), of="set")
 
 
 def test_a_folder_for_a_file_is_an_error_with_its_name(tmp_path):

@@ -60,6 +60,23 @@ def test_a_malformed_row_is_counted_and_told_with_file_and_line(tmp_path, row, w
     assert reading.drops.firsts["malformed row"] == f"people.csv, line 3: {what}"
 
 
+def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_after_it(tmp_path):
+    with pytest.raises(SourceError, match=r"people\.csv', line 4, is no row of a csv file: unexpected end of data"):
+        read(tmp_path, "path,age", "a.jpg,5", '"b.jpg,6', "c.jpg,7")
+
+
+@pytest.mark.parametrize("name", ["fairface.csv", "utkface.csv", "imdb.csv", "wiki"])
+def test_a_table_cannot_pass_for_a_published_set(tmp_path, name):
+    (tmp_path / name).write_text("path,age\na.jpg,5\n")
+    with pytest.raises(UsageError, match=r"would be taken for the published set '.*', which has terms of its own: rename the file"):
+        read_samples("table", str(tmp_path / name))
+
+
+def test_a_table_without_a_suffix_is_a_set_of_its_name(tmp_path):
+    (tmp_path / "people").write_text("path,age\na.jpg,5\n")
+    assert read_samples("table", str(tmp_path / "people")).samples[0].dataset == "people"
+
+
 def test_a_row_that_is_cut_short_has_no_label(tmp_path):
     reading = read(tmp_path, "path,age,gender", "a.jpg")
 

@@ -1,7 +1,9 @@
 """Measure weights the whole way that inference goes: MTCNN on the published picture, the crop, the classifier plugin."""
 
 import csv
+import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from framehook_trainers.datasets.parts import map_over_processes
 from framehook_trainers.datasets.policies import judge_labels
 from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Reading, Sample
 from framehook_trainers.datasets.shards import LABELS
+from framehook_trainers.datasets.splits import SPLITS
 from framehook_trainers.metrics import Answers, Labels, measure
 from framehook_trainers.progress import Progress, silent
 
@@ -102,7 +105,8 @@ def evaluate(
     readable = [(sample, seen) for sample, seen in zip(samples, examined, strict=True) if not seen.problem]
     if not readable:
         raise SourceError(f"none of {len(samples)} pictures can be read, such as '{samples[0].name}': {examined[0].problem}")
-    chosen = choose_faces([(seen.file.width, seen.file.height) for _, seen in readable], [seen.found for _, seen in readable])
+    sizes = [(seen.file.width, seen.file.height) for _, seen in readable]
+    chosen = choose_faces(sizes, [seen.found for _, seen in readable], anywhere=which == "one")
     number = np.array([len(seen.found.boxes) for _, seen in readable])
     counts = {"all": number >= 0, "found": chosen.found, "one": chosen.found & (number == 1)}[which]
     if not counts.any():
@@ -192,14 +196,24 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     path = folder / LABELS
     if not path.is_file():
         raise SourceNotFoundError(f"no '{path}': name a split that 'framehook prepare' wrote, such as its folder 'test'")
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = _rows(path)
     for column in ("dataset", "name"):
         if rows and column not in rows[0]:
             raise UsageError(f"'{path}' has no column '{column}', got {', '.join(rows[0])}: prepare the faces again")
     sets = {sample.dataset for sample in samples}
     wanted = {(row["dataset"], row["name"]) for row in rows if row["dataset"] in sets}
-    kept = [sample for sample in samples if (sample.dataset, sample.name) in wanted]
+    everywhere = [row for split in SPLITS for row in _rows(folder.parent / split / LABELS)]
+    times = Counter((row["dataset"], row["name"]) for row in everywhere)
+    digests = {(row["dataset"], row["name"], row.get("digest")) for row in rows}
+
+    def is_wanted(sample: Sample) -> bool:
+        """Where two sources of a set have pictures of one name, the bytes tell which is meant."""
+        key = sample.dataset, sample.name
+        if key not in wanted or times[key] < 2:
+            return key in wanted
+        return (*key, hashlib.sha256(sample.read()).hexdigest()[:16]) in digests
+
+    kept = [sample for sample in samples if is_wanted(sample)]
     missing = wanted - {(sample.dataset, sample.name) for sample in kept}
     if missing or not kept:
         wrong = (
@@ -209,6 +223,13 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
         )
         raise UsageError(f"'{path}' names {wrong} the data has not: give the data that these faces were prepared from")
     return kept
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def evenly(samples: Sequence[Sample], limit: int) -> list[Sample]:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from framehook import OutputError, SourceNotFoundError, UsageError
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import AgeValue
+from framehook_plugins.sinks.folders import hold
 from framehook_trainers.batches import Batch, Batches, check_present
 from framehook_trainers.calibration import fit_temperature
-from framehook_trainers.datasets.faces import Faces, digest_of, read_faces
+from framehook_trainers.datasets.faces import FACTS, Faces, digest_of, read_faces
 from framehook_trainers.datasets.splits import SPLITS, Split
 from framehook_trainers.design import Design
 from framehook_trainers.distributed import World
@@ -65,7 +66,7 @@ class Run:
         Raises:
             UsageError: the folder holds a run that is not to be resumed, or one of other faces or settings; or a split is empty.
             SourceNotFoundError: there are no faces, or there is no run to resume.
-            OutputError: the folder cannot be written.
+            OutputError: the folder cannot be written, or another process trains there.
         """
         for name in SPLITS:
             self.split(name)  # what the end of the run needs is missed now
@@ -76,10 +77,14 @@ class Run:
             self._check_is_same(settings)
         elif any(self.folder.glob(f"**/{CHECKPOINT}")):
             raise UsageError(f"'{self.folder}' already holds a run: continue it with --resume, or name another --out")
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items() if value is not None]
+        elif (self.folder / FACTS).exists():
+            raise UsageError(f"'{self.folder}' holds prepared faces, which are no run's: name another --out")
+        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items() if value is not None]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            hold(self.folder)  # until this process ends
             (self.folder / SETTINGS).write_text("".join(lines), encoding="utf-8")
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"'{self.folder}' cannot be written: {error.strerror}; choose another --out") from error
 
@@ -92,6 +97,8 @@ class Run:
             begun = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise SourceNotFoundError(f"no '{self.folder / SETTINGS}': there is no run to resume in '{self.folder}'") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"'{self.folder / SETTINGS}' is damaged ({error}): begin anew with another --out") from error
         if begun.pop(_FACES, wanted[_FACES]) != wanted[_FACES]:
             raise UsageError(
                 f"'{self.folder}' was begun with other faces than '{self.faces}' holds: resume it with its own, or begin anew "

@@ -18,7 +18,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from framehook import ModelError, OutputError, UsageError, did_you_mean
@@ -118,7 +118,7 @@ def write(path: Path, network: nn.Module, header: Header) -> None:
     }
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        save_file(tensors, unfinished, metadata=metadata)
+        unfinished.write_bytes(save(tensors, metadata=metadata))  # save_file makes a file that only its owner may read
         unfinished.replace(path)
     except (safetensors.SafetensorError, OSError) as error:
         with contextlib.suppress(OSError):

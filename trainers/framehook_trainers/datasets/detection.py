@@ -110,12 +110,14 @@ def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[
     return found
 
 
-def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Found]) -> Chosen:
+def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Found], *, anywhere: bool = False) -> Chosen:
     """Return for each picture the face that overlaps the set's median box best; where none does, the median box itself.
 
     Args:
         sizes: width and height of each picture.
         found: all faces of each picture.
+        anywhere: take a picture's only face wherever it is. Where a set was cut about the faces that it labels, as FairFace was,
+            a face at the edge is a bystander's.
     """
     scale = np.array([[width, height, width, height] for width, height in sizes], np.float32).reshape(-1, 4)
     single = [faces.boxes[0] / side for faces, side in zip(found, scale, strict=True) if len(faces.boxes) == 1]
@@ -126,7 +128,7 @@ def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Found]) -> Ch
     there = np.zeros(len(found), bool)
     for i, faces in enumerate(found):
         overlap = geometry.iou(faces.boxes, boxes[i : i + 1])[:, 0]
-        if overlap.any():
+        if overlap.any() or (anywhere and len(overlap) == 1):
             best = overlap.argmax()
             boxes[i], landmarks[i], scores[i] = faces.boxes[best], faces.landmarks[best], faces.scores[best]
             there[i] = True

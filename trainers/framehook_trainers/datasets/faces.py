@@ -167,7 +167,7 @@ def _read_table(path: Path) -> list[dict[str, str]]:
 def _open_shard(path: Path) -> NDArray[np.uint8]:
     try:
         return np.asarray(np.load(path, mmap_mode="r"))
-    except ValueError as error:
+    except (EOFError, ValueError) as error:
         raise UsageError(f"'{path}' is damaged ({error}): prepare the faces again") from error
 
 

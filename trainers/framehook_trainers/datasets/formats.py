@@ -14,6 +14,7 @@ _READERS: dict[str, Callable[[str], Reading]] = {
     "table": table.read,
 }
 FORMATS = tuple(_READERS)
+_PUBLISHED = (utkface.NAME, fairface.NAME, *imdb_wiki.STRUCTS)
 
 
 class Source(NamedTuple):
@@ -53,7 +54,13 @@ def read_samples(format: str, location: str) -> Reading:  # noqa: A002  # the wo
         SourceError: a file is damaged.
     """
     _check(format, got=format)
-    return _READERS[format](location)
+    reading = _READERS[format](location)
+    if format == "table" and reading.samples and reading.samples[0].dataset in _PUBLISHED:
+        name = reading.samples[0].dataset
+        raise UsageError(
+            f"'{location}' would be taken for the published set '{name}', which has terms of its own: rename the file"
+        )
+    return reading
 
 
 def _check(name: str, *, got: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -52,8 +53,12 @@ class Parts(Generic[Task]):
 
     def read(self, i: int, *names: str) -> Arrays:
         """Return these arrays of the i-th part, or all."""
-        with np.load(self._path(i)) as arrays:
-            return {name: arrays[name] for name in names or arrays.files}
+        path = self._path(i)
+        try:
+            with np.load(path) as arrays:
+                return {name: arrays[name] for name in names or arrays.files}
+        except (EOFError, ValueError, BadZipFile) as error:
+            raise RunError(f"'{path}' is damaged ({error}): delete it, and go on with --resume") from error
 
     def _path(self, i: int) -> Path:
         return self.folder / f"{self.stage}-{i:06}.npz"

@@ -62,7 +62,8 @@ def select_faces(
         candidates.drop("several faces", [len(one.found.boxes) > 1 for one in candidates.left()])
 
     left = candidates.left()
-    chosen = choose_faces([(one.file.width, one.file.height) for one in left], [one.found for one in left])
+    sizes = [(one.file.width, one.file.height) for one in left]
+    chosen = choose_faces(sizes, [one.found for one in left], anywhere=faces == "one")
     sides = squares(chosen.boxes, chosen.landmarks, margin=geometry.margin, shift=geometry.shift)[:, 2]
     is_left = np.ones(len(sides), bool)
     qualities: tuple[tuple[Literal["size", "score"], NDArray[np.floating]], ...] = (("size", sides), ("score", chosen.scores))
@@ -72,7 +73,7 @@ def select_faces(
             is_left[is_left] = ~verdict[1]
     chosen = chosen.where(is_left)
     if not chosen.found.all():
-        account.notes.append(f"in {int((~chosen.found).sum())} pictures no face was found: the set's median box was taken")
+        account.notes.append(f"in {int((~chosen.found).sum())} pictures no face is where the set's are: its median box was taken")
     return Selection(candidates.rows, chosen)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from framehook import SourceError, SourceNotFoundError, UsageError
@@ -46,6 +47,8 @@ def list_files(folder: str) -> list[str]:
     """
     if not is_url(folder):
         top = Path(folder)
+        if top.is_file():
+            raise UsageError(f"'{folder}' is a file; name a folder, an uncompressed tar archive (.tar), or a URL of one")
         if not top.is_dir():
             raise SourceNotFoundError(f"'{folder}' is not there; name a folder, a tar archive, or a URL of one")
         return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
@@ -137,10 +140,20 @@ def find_pictures(location: str, *, of: str) -> list[Picture]:
 
 def _members(archive: str) -> Iterator[Picture]:
     """Yield the files of an archive: only its headers are read."""
+    places: dict[str, SliceReader] = {}
     with _source_errors(archive), _open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
+            name = normpath(member.name)  # `tar cf shard.tar .` writes ./1.jpg
             if member.isreg():
-                yield Picture(member.name, SliceReader(archive, member.offset_data, member.offset_data + member.size))
+                places[name] = SliceReader(archive, member.offset_data, member.offset_data + member.size)
+            elif member.islnk() and normpath(member.linkname) in places:  # the same bytes under a second name
+                places[name] = places[normpath(member.linkname)]
+            else:
+                continue
+            yield Picture(name, places[name])
+        stream.seek(tar.offset)
+        if len(stream.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
+            raise SourceError(f"'{archive}' is cut short after {len(places)} files: it has no end; copy it again")
 
 
 def _open(location: str) -> BinaryIO:

@@ -27,7 +27,7 @@ def read(location: str) -> Reading:
     """
     samples = []
     drops = Drops()
-    dataset = name_of(location).rpartition(".")[0]
+    dataset = name_of(location).rpartition(".")[0] or name_of(location)
     for place, row in read_rows(location, needed=["path"], one_of=["age", "age_low", "gender"]):
         try:
             low, high = _ages(row)
@@ -72,7 +72,7 @@ def read_rows(location: str, *, needed: Sequence[str], one_of: Sequence[str] = (
         text = read_bytes(location).decode("utf-8-sig")  # spreadsheets put a byte order mark first
     except UnicodeDecodeError as error:
         raise SourceError(f"'{location}' is no text in UTF-8: {error}") from error
-    lines = csv.reader(io.StringIO(text, newline=""))
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)  # else an open quote swallows all that follows
     columns = [column.strip().lower() for column in next(lines, [])]
     have = f"it has: {', '.join(columns)}" if columns else "its first line is empty"
     for name in needed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from framehook import FramehookError, OutputError, UsageError
+from framehook_plugins.sinks.folders import hold
 from framehook_trainers.datasets.faces import FACTS, read_facts
 
 _SETTINGS = "settings.json"
@@ -68,13 +69,18 @@ class Target:
 
         Raises:
             UsageError: it was begun with other settings.
+            OutputError: another process is at work there.
         """
         path = self.work / _SETTINGS
-        if path.is_file() and resume:
-            _check_same(json.loads(path.read_text(encoding="utf-8")), settings, self.part)
-            return
+        if path.is_file():
+            let_go = hold(self.part)  # two processes would write the same parts
+            if resume:
+                _check_same(json.loads(path.read_text(encoding="utf-8")), settings, self.part)
+                return
+            let_go()
         shutil.rmtree(self.part, ignore_errors=True)
         self.work.mkdir(parents=True)
+        hold(self.part)
         path.write_text(json.dumps(settings), encoding="utf-8")
 
     def _tidy(self) -> None:
