@@ -4,6 +4,8 @@ A plugin is written `name` or `name:key=value,key=value`. Commas inside brackets
 `mtcnn:thresholds=[0.6,0.7,0.7]`, `csv:path="a,b.csv"`.
 """
 
+import collections.abc
+import enum
 import inspect
 import json
 import re
@@ -17,6 +19,8 @@ from framehook.errors import OptionError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 """Stands for the default of an option that has none."""
+
+_SEVERAL = (tuple, list, set, frozenset, collections.abc.Sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,12 @@ def check_options(owner: str, factory: Callable[..., Any], given: Mapping[str, A
 def _convert(owner: str, option: Option, value: Any) -> Any:
     import pydantic  # not above: a third of the time that `import framehook` may take
 
+    adapter: pydantic.TypeAdapter[Any]
     try:
-        adapter: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(
-            option.annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True)
-        )
+        adapter = pydantic.TypeAdapter(option.annotation)
+    except pydantic.PydanticSchemaGenerationError:  # a class that pydantic knows nothing of: an object of it is taken as it is
+        adapter = pydantic.TypeAdapter(option.annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    try:
         return adapter.validate_python(_read(value, option.annotation))
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
@@ -122,29 +128,45 @@ def _convert(owner: str, option: Option, value: Any) -> Any:
 
 
 def _read(value: Any, annotation: Any) -> Any:
-    """Turn text into what pydantic converts by itself no further: None and lists."""
+    """Turn text into what pydantic converts by itself no further: None, numbers among given choices, and lists."""
     if not isinstance(value, str):
         return value
-    if value.lower() in ("none", "null") and type(None) in typing.get_args(annotation):
+    kinds = list(_alternatives(annotation))
+    if value.lower() in ("none", "null") and type(None) in kinds:
         return None
+    for kind in kinds:
+        for choice in _choices(kind):
+            if not isinstance(choice, str) and str(choice) == value:
+                return choice
+    if str in kinds:
+        return value
     if value[:1] in ("[", "{"):
         try:
             return json.loads(value)
         except ValueError:
-            return value  # perhaps it was meant as text: the annotation decides
-    if _is_list(annotation):
+            value = value[1:-1] if value[0] + value[-1] == "[]" else value  # such as [.5, .7] or [a, b]
+    if any(typing.get_origin(kind) in _SEVERAL for kind in kinds):
         return [part.strip() for part in value.split(",")] if value.strip() else []
     return value
 
 
-def _is_list(annotation: Any) -> bool:
-    """Say whether the annotation wants several values, and would not take text as it is."""
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Yield the types of a union, or the one that there is."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _is_list(arguments[0])
-    if origin in (typing.Union, types.UnionType):
-        return str not in arguments and any(map(_is_list, arguments))
-    return origin in (tuple, list)
+        yield from _alternatives(arguments[0])
+    elif origin in (typing.Union, types.UnionType):
+        for argument in arguments:
+            yield from _alternatives(argument)
+    else:
+        yield annotation
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    members: tuple[enum.Enum, ...] = tuple(kind) if isinstance(kind, enum.EnumType) else ()
+    return tuple(member.value for member in members)
 
 
 def _split(rest: str, whole: str) -> Iterator[str]:

@@ -1,4 +1,7 @@
+import enum
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +72,42 @@ def test_a_list_needs_no_brackets(kind, text, wanted):
     assert check_options("plugin 'p'", plugin, {"sizes": text}) == {"sizes": wanted}
 
 
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass
+class Area:
+    width: int
+    height: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "wanted"),
+    [
+        (Literal[1, 2], "2", 2),
+        (Literal["auto", 4], "4", 4),
+        (Literal["auto", 4], "auto", "auto"),
+        (Level, "2", Level.HIGH),
+        (Annotated[int | None, Field(ge=0)], "none", None),
+        (str, "[1]", "[1]"),
+        (str | None, "None", None),
+        (tuple[float, float], "[.6,.7]", (0.6, 0.7)),
+        (list[str], "[a, b]", ["a", "b"]),
+        (set[int], "1,2", {1, 2}),
+        (Sequence[str], "a,b", ["a", "b"]),
+        (Area, '{"width": 3, "height": 4}', Area(3, 4)),
+    ],
+    ids=str,
+)
+def test_text_is_read_for_every_kind_of_annotation(kind, text, wanted):
+    def plugin(*, option): ...
+
+    plugin.__annotations__["option"] = kind
+    assert check_options("plugin 'p'", plugin, {"option": text}) == {"option": wanted}
+
+
 def test_text_with_commas_stays_text_where_text_will_do():
     def plugin(*, names: str | list[str] = ""): ...
 
@@ -82,7 +121,7 @@ def test_text_with_commas_stays_text_where_text_will_do():
         ({"size": "3"}, "plugin 'p': option 'size' got '3': input should be greater than or equal to 6 (it takes int, at"),
         ({"size": "big"}, "option 'size' got 'big': input should be a valid integer"),
         ({"device": "gpu"}, "option 'device' got 'gpu': input should be 'auto' or 'cpu' (it takes auto | cpu; default 'auto')"),
-        ({"levels": "[0.5,x]"}, "option 'levels' got '[0.5,x]'"),
+        ({"levels": "[0.5,x]"}, "option 'levels'[1] got '[0.5,x]'"),
         ({"levels": "[0.5,1,2]"}, "option 'levels' got '[0.5,1,2]'"),
         ({"levels": "0.5,x"}, "option 'levels'[1] got '0.5,x': input should be a valid number"),
     ],

@@ -68,7 +68,9 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rows_after_it(tmp_pat
 @pytest.mark.parametrize("name", ["fairface.csv", "utkface.csv", "imdb.csv", "wiki"])
 def test_a_table_cannot_pass_for_a_published_set(tmp_path, name):
     (tmp_path / name).write_text("path,age\na.jpg,5\n")
-    with pytest.raises(UsageError, match=r"would be taken for the published set '.*', which has terms of its own: rename the file"):
+    with pytest.raises(
+        UsageError, match=r"would be taken for the published set '.*', which has terms of its own: rename the file"
+    ):
         read_samples("table", str(tmp_path / name))
 
 
