@@ -78,12 +78,15 @@ def folder(tmp_path):
 
 def test_labels_are_read_back(tmp_path):
     unknown = row(1, age_low=-1, age_high=-1, female=-1)
-    write_folder(tmp_path, train=[row(0, race="Black, or so"), unknown, row(2, dataset="other", age_low=20, age_high=29)])
+    write_folder(
+        tmp_path,
+        train=[row(0, race="Black, or so"), unknown, row(2, dataset="other", name="\udcff.png", age_low=20, age_high=29)],
+    )
 
     faces = read_faces(tmp_path, split="train")
 
     assert len(faces) == 3
-    assert faces.names.tolist() == ["0.png", "1.png", "2.png"]
+    assert faces.names.tolist() == ["0.png", "1.png", "\udcff.png"]
     assert faces.ages.tolist() == [[0, 0], [-1, -1], [20, 29]]
     assert faces.female.tolist() == [0, -1, 0]
     assert faces.races.tolist() == ["Black, or so", "", ""]

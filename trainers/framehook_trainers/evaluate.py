@@ -228,7 +228,7 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
 def _rows(table: Path) -> list[dict[str, str]]:
     if not table.is_file():
         return []
-    with table.open(newline="", encoding="utf-8") as stream:
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
 
 

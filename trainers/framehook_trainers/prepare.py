@@ -237,7 +237,8 @@ def _describe(target: Target, accounts: Sequence[Account], record: Mapping[str, 
     facts = {"format": FORMAT, "settings": record, "counts": _numbers(accounts), "versions": versions}
     (target.part / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     faces = {split: read_faces(target.part, split=split) for split in SPLITS}
-    (target.part / REPORT).write_text(render(accounts, faces, settings=record, versions=versions), encoding="utf-8")
+    text = render(accounts, faces, settings=record, versions=versions)
+    (target.part / REPORT).write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
 
 
 def _numbers(accounts: Sequence[Account]) -> dict[str, Any]:

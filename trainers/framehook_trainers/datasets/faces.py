@@ -160,7 +160,7 @@ def digest_of(folder: Path) -> str:
 
 def _read_table(path: Path) -> list[dict[str, str]]:
     _check_is_there(path)
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
 
 

@@ -66,7 +66,7 @@ class SplitWriter:
         self._count = len(rows)
         self._side = side
         self._done = 0
-        with (folder / LABELS).open("w", newline="", encoding="utf-8") as stream:
+        with (folder / LABELS).open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
             writer = csv.DictWriter(stream, list(Row.__dataclass_fields__), lineterminator="\n")
             writer.writeheader()
             writer.writerows(map(asdict, rows))

@@ -79,7 +79,7 @@ def write_text(path: Path, text: str) -> None:
         OutputError: it cannot be written.
     """
     with _whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
