@@ -230,8 +230,8 @@ class VideoSource:
     Args:
         location: a path, a URL, or a camera such as `/dev/video0`.
         name: the stream's name.
-        live: frames come whether or not we are ready, and an interruption is an error. Streams from the network that state no
-            length are live in any case.
+        live: frames come whether or not we are ready, and silence or a lost connection is an error; one that the sender closes
+            over plain TCP or HTTP is an end. Streams from the network that state no length are live in any case.
         start_seconds: presentation time of the first frame, rounded to the container's unit of time. Frames are numbered from
             the stream's beginning also then: up to there the file is read, but not decoded. Live streams and images have none.
         end_seconds: presentation time before which to stop.
