@@ -253,3 +253,18 @@ def test_nothing_heavy_is_imported_before_it_is_needed(program, without):
     program += f"; import sys; print('loaded:', {without!r} & sys.modules.keys())"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.endswith("loaded: set()\n")
+
+
+def test_the_folder_of_results_may_be_written_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    given = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=["csv"], out="~/results")
+    list(given.run([grey_image(64, 48)] * 3))
+    assert (tmp_path / "results" / "arrays" / "detections.csv").is_file()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("given", [{"end": float("inf")}, {"start": float("nan")}, {"fps": float("inf")}])
+def test_times_and_rates_are_finite(given):
+    with pytest.raises(OptionError, match="input should be a finite number"):
+        Pipeline(**given)
