@@ -1,6 +1,5 @@
 """Measure weights the whole way that inference goes: MTCNN on the published picture, the crop, the classifier plugin."""
 
-import csv
 import hashlib
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from framehook import Classifier, Detections, ModelError, SourceError, SourceNotFoundError, UsageError
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets.detection import Chosen, Examined, as_frame, choose_faces, decode, examine, unpack
+from framehook_trainers.datasets.faces import read_table
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.parts import map_over_processes
 from framehook_trainers.datasets.policies import judge_labels
@@ -196,14 +196,14 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     path = folder / LABELS
     if not path.is_file():
         raise SourceNotFoundError(f"no '{path}': name a split that 'framehook prepare' wrote, such as its folder 'test'")
-    rows = _rows(path)
+    rows = read_table(path)
     for column in ("dataset", "name"):
         if rows and column not in rows[0]:
             raise UsageError(f"'{path}' has no column '{column}', got {', '.join(rows[0])}: prepare the faces again")
     sets = {sample.dataset for sample in samples}
     wanted = {(row["dataset"], row["name"]) for row in rows if row["dataset"] in sets}
-    everywhere = [row for split in SPLITS for row in _rows(folder.parent / split / LABELS)]
-    times = Counter((row["dataset"], row["name"]) for row in everywhere)
+    tables = [table for split in SPLITS if (table := folder.parent / split / LABELS).is_file()]
+    times = Counter((row.get("dataset"), row.get("name")) for table in tables for row in read_table(table))
     digests = {(row["dataset"], row["name"], row.get("digest")) for row in rows}
 
     def is_wanted(sample: Sample) -> bool:
@@ -223,13 +223,6 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
         )
         raise UsageError(f"'{path}' names {wrong} the data has not: give the data that these faces were prepared from")
     return kept
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        return list(csv.DictReader(stream))
 
 
 def evenly(samples: Sequence[Sample], limit: int) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""A stream's folder is written into by one process at a time: two would cut off each other's files."""
+"""A folder of results, of a stream or of a training, has one process at a time: two would cut off each other's files."""
 
 import os
 import sys

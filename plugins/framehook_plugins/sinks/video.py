@@ -41,8 +41,10 @@ class _AnnotatedFile:
 
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self._still = stream.frames == 1 and stream.rate is None
-        self._path = path.with_suffix(".png") if self._still else path
-        keep_source(self._path, stream)
+        self._path = path
+        if self._still:
+            self._path = path.with_suffix(".png")
+            keep_source(self._path, stream)
         self._writer: VideoWriter | None = None
         self._begins = 0
         self._empty = True

@@ -110,7 +110,7 @@ def read_faces(folder: Path, *, split: Split) -> Faces:
         UsageError: the files do not belong together, or the splits leak.
     """
     facts = read_facts(folder)
-    tables = {name: _read_table(folder / name / LABELS) for name in SPLITS}
+    tables = {name: read_table(folder / name / LABELS) for name in SPLITS}
     _check_no_leak(folder, tables)
     table = tables[split]
     files = sorted((folder / split).glob("faces-*.npy"))
@@ -158,7 +158,12 @@ def digest_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a split's `labels.csv`.
+
+    Raises:
+        SourceNotFoundError: it is missing.
+    """
     _check_is_there(path)
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
