@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import pluggy
 
+from framehook import hookspecs
 from framehook.contracts import Sink, StreamSink
 from framehook.errors import FramehookError, StageError
 from framehook.frame import StreamInfo
@@ -20,7 +21,7 @@ OnError: TypeAlias = Literal["raise", "isolate"]
 
 
 class HookSink:
-    """Tells the plugins' hooks when streams start and end, as a sink is told."""
+    """Tells a plugin's hooks when streams start and end, as a sink is told."""
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._hook = manager.hook
@@ -38,6 +39,19 @@ class HookSink:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def hook_sinks(manager: pluggy.PluginManager) -> list[tuple[str, Sink]]:
+    """Return a sink for each plugin that hears of streams, and its name for messages: if one fails, the others hear on."""
+    hooks = (manager.hook.framehook_stream_started, manager.hook.framehook_stream_ended)
+    listeners = {each.plugin_name: each.plugin for hook in hooks for each in hook.get_hookimpls()}
+    sinks: list[tuple[str, Sink]] = []
+    for name, plugin in listeners.items():
+        alone = pluggy.PluginManager(manager.project_name)
+        alone.add_hookspecs(hookspecs)
+        alone.register(plugin)
+        sinks.append((f"hooks of {name}", HookSink(alone)))
+    return sinks
 
 
 class Delivery:

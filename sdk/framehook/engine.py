@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from framehook import returned
 from framehook.analysis import Analysis
 from framehook.contracts import DamageReporter, Source
 from framehook.delivery import Delivery
@@ -223,13 +224,13 @@ class Engine:
 
     def _decode_frames(self, stream: _Stream, source: Source) -> None:
         counters = stream.counters
-        with closing(self._selection.of(iter(source))) as frames:
+        with closing(self._selection.of(returned.frames(source))) as frames:
             while True:
                 start = time.perf_counter()
                 try:
                     frame = next(frames)
                 except StopIteration:
-                    return
+                    break
                 finally:
                     counters.spend("decode", time.perf_counter() - start)
                 counters.decoded += 1
@@ -242,6 +243,11 @@ class Engine:
                 elif self._stopping.is_set():
                     counters.interrupted = True
                     return
+        if not (counters.decoded or source.info.live or self._stopping.is_set()):
+            raise SourceError(
+                f"source '{stream.spec.name}' gave no frame: if it was read or closed before, make it anew; "
+                "if a start or an end was asked for, choose others"
+            )
 
     # --- the inference thread
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import Field
 
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
-from framehook.delivery import Delivery, HookSink, OnError
+from framehook.delivery import Delivery, OnError, hook_sinks
 from framehook.engine import Engine
 from framehook.errors import ConfigError, OptionError, did_you_mean
 from framehook.options import check_options, options_of
@@ -152,7 +152,7 @@ class Pipeline:
 
     def _delivery(self) -> Delivery:
         sinks: list[tuple[str, Sink]] = [(name, make()) for name, make in self._make_sinks]
-        return Delivery([*sinks, ("hooks", HookSink(self._plugins.manager))], on_error=self._on_error)
+        return Delivery([*sinks, *hook_sinks(self._plugins.manager)], on_error=self._on_error)
 
     def _find_source(self, scheme: str, address: str) -> Callable[[], Source] | None:
         """Return what opens `scheme://address`, where a plugin answers that scheme."""

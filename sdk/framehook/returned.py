@@ -1,16 +1,43 @@
 """What plugins return, held against their contracts before anybody relies on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook.contracts import Column
+from framehook.contracts import Column, Source
 from framehook.detections import Detections
+from framehook.frame import Frame, StreamInfo
 from framehook.results import Event, FrameResult
 
 _ROUNDING = 1e-3  # by how much a probability may miss 0 and 1
+
+
+def info(source: Source) -> StreamInfo:
+    """Return what a source says of its stream.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(given := getattr(source, "info", None), StreamInfo):
+        raise ValueError(f"gave {_kind(given)} for its info, wanted a StreamInfo")
+    return given
+
+
+def frames(source: Source) -> Iterator[Frame]:
+    """Go through a source's frames.
+
+    Raises:
+        ValueError: something among them is no frame, or a frame of another stream.
+    """
+    name = info(source).name
+    for given in source:
+        if not isinstance(given, Frame):
+            raise ValueError(f"gave {_kind(given)} for a frame, wanted a Frame; ArraySource makes frames of pictures")
+        if given.stream.name != name:
+            raise ValueError(f"gave a frame of the stream '{given.stream.name}', wanted one with stream=self.info, '{name}'")
+        yield given
 
 
 def one_each(found: Sequence[Detections], *, frames: int) -> Sequence[Detections]:

@@ -24,6 +24,7 @@ from urllib.request import url2pathname
 
 import numpy as np
 
+from framehook import returned
 from framehook.contracts import DamageReporter, Source
 from framehook.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 from framehook.frame import Frame, Image, StreamInfo, checked_seconds
@@ -195,7 +196,11 @@ class _Finder:
         elif isinstance(what, SourceSpec):
             yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
         elif isinstance(what, Source):
-            yield _Found(what.info.name, partial(_named, what), what.info.live, what.info.location)
+            try:
+                info = returned.info(what)
+            except ValueError as error:
+                raise UsageError(f"a source cannot be {what!r}: it {error}") from error
+            yield _Found(info.name, partial(_named, what), info.live, info.location)
         elif isinstance(what, Iterable) and not isinstance(what, (bytes, bytearray, IOBase)):
             yield from self._several(what)
         else:
@@ -306,7 +311,7 @@ class _Renamed:
         return self._source.warnings if isinstance(self._source, DamageReporter) else ()
 
     def __iter__(self) -> Iterator[Frame]:
-        for frame in self._source:
+        for frame in returned.frames(self._source):
             yield replace(frame, stream=self.info)
 
     def close(self) -> None:
@@ -314,7 +319,7 @@ class _Renamed:
 
 
 def _named(source: Source, name: str) -> Source:
-    return source if source.info.name == name else _Renamed(source, name)
+    return source if returned.info(source).name == name else _Renamed(source, name)
 
 
 def _picture(name: str, index: int, image: Image) -> ArrayPicture:

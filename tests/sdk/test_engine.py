@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from framehook import (
+    ArraySource,
     Column,
     Detections,
     Event,
@@ -21,6 +22,8 @@ from framehook import (
     StageError,
     StreamInfo,
     UsageError,
+    hookimpl,
+    load_plugins,
 )
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, make_frame
 
@@ -287,6 +290,73 @@ def test_a_source_that_fails_ends_its_own_stream_only():
         list(run)
     assert sorted(statistics.processed for statistics in sink.ended) == [5, 20]
     assert run.statistics["arrays"].error
+
+
+class Source:
+    """A source of the embedding program that gives what it is told to give."""
+
+    info = StreamInfo(name="door", width=64, height=48)
+
+    def __init__(self, given=(), *, info=info):
+        self.info = info
+        self._given = given
+
+    def __iter__(self):
+        return iter(self._given)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (Source(images(2)), r"gave a value of type ndarray for a frame, wanted a Frame; ArraySource makes frames of pictures"),
+        (Source([make_frame(grey_image(64, 48))]), r"gave a frame of the stream 'test', wanted one with .* 'door'"),
+        (Source(), r"source 'door' gave no frame: if it was read or closed before, make it anew"),
+        (SourceSpec(name="door", open=lambda: Source(info="door")), r"gave a value of type str for its info"),
+    ],
+    ids=["pictures", "another stream", "nothing", "info"],
+)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_source_that_breaks_its_contract_is_named(source, message, renamed):
+    name = "gate" if renamed else "door"
+    spec = replace(source, name=name) if isinstance(source, SourceSpec) else SourceSpec(name=name, open=lambda: source)
+    with pytest.raises(SourceError, match=message.replace("source 'door'", f"source '{name}'")):
+        list(pipeline().run(spec))
+
+
+def test_a_source_is_read_once_and_says_so():
+    source = ArraySource(images(3))
+    assert len(list(pipeline().run(source))) == 3
+    with pytest.raises(SourceError, match=r"source 'arrays' gave no frame: if it was read or closed before, make it anew"):
+        list(pipeline().run(source))
+
+
+def test_a_plugin_whose_hook_fails_leaves_the_hooks_of_others_alone():
+    heard = []
+
+    class Failing:
+        @hookimpl
+        def framehook_stream_started(self, stream):
+            raise RuntimeError("no disk")
+
+    class Hearing:
+        @hookimpl
+        def framehook_stream_started(self, stream):
+            heard.append(("started", stream.name))
+
+        @hookimpl
+        def framehook_stream_ended(self, stream, statistics):
+            heard.append(("ended", stream.name, statistics.lost_sinks))
+
+    plugins = load_plugins(extra=[Hearing(), Failing()])
+    list(pipeline(plugins=plugins, on_error="isolate").run([iter(images(2)), iter(images(2))]))
+    lost = ("hooks of Failing/Failing",)
+    assert heard[0] == ("started", "arrays")
+    assert sorted(heard[1:]) == [("ended", "arrays", lost), ("ended", "arrays-2", lost), ("started", "arrays-2")]
+    with pytest.raises(StageError, match=r"sink 'hooks of Failing/Failing' failed starting stream 'arrays': RuntimeError"):
+        list(pipeline(plugins=plugins).run(images(2)))
 
 
 def live_source(frames, *, proceed):

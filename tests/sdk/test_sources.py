@@ -367,6 +367,13 @@ def test_a_source_object_is_used_as_it_is():
     assert spec.name == "door"
 
 
+def test_a_source_object_without_a_proper_info_is_refused():
+    ours = Ours("door")
+    ours.info = {"name": "door"}
+    with pytest.raises(UsageError, match="it gave a value of type dict for its info, wanted a StreamInfo"):
+        open_sources(ours)
+
+
 def test_a_source_object_is_renamed_where_its_name_is_taken_or_fits_no_folder():
     ours = [Ours("door"), Ours("door"), Ours("a/b")]
     specs = open_sources(ours)
