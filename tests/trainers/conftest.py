@@ -40,7 +40,8 @@ def write_mat():
     from scipy.io import savemat  # not above: most tests do without it
 
     def write(path, struct, **fields):
-        values = {name: np.array(column, dtype=object if name == "full_path" else float) for name, column in fields.items()}
+        texts = {name for name, column in fields.items() if name == "full_path" or isinstance(column[0], str)}
+        values = {name: np.array(column, dtype=object if name in texts else float) for name, column in fields.items()}
         savemat(path, {struct: values})
 
     return write

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from framehook import SourceError
+from framehook import SourceError, UsageError
 from framehook_trainers.datasets.detection import Found, choose_faces, decode, detect_faces, examine, unpack
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.quality import QualityLimits, sharpness
@@ -122,3 +122,8 @@ def test_a_limit_leaves_out_what_is_below_it_or_unknown():
     assert rule == "score below 0.9"
     assert is_out.tolist() == [False, False, True, True]
     assert QualityLimits(min_score=0.9).judge("size", np.array([1.0])) is None
+
+
+def test_a_limit_that_is_no_number_is_refused():
+    with pytest.raises(UsageError, match="min_sharpness must be a finite number, got nan"):
+        QualityLimits(min_sharpness=float("nan"))

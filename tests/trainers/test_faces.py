@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -49,6 +50,12 @@ def test_a_geometry_that_cannot_be_is_refused(wrong):
         CropGeometry(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"margin": float("nan")}, {"margin": float("inf")}, {"shift": float("nan")}])
+def test_a_geometry_of_no_numbers_is_refused(wrong):
+    with pytest.raises(UsageError, match="a crop's margin and shift must be finite numbers, got"):
+        CropGeometry(**wrong)
+
+
 def row(i, **changes):
     labels = {"dataset": "set", "name": f"{i}.png", "age_low": i % 100, "age_high": i % 100, "female": i % 2, "race": ""}
     box = {"x1": 1, "y1": 2, "x2": 3, "y2": 4}
@@ -63,7 +70,7 @@ def crops_of(n, side):
 def write_folder(folder, *, side=4, **rows):
     """Prepared faces with these rows in each split, their crops drawn by lot."""
     geometry = CropGeometry(size=side, stored_size=side)
-    facts = {"format": FORMAT, "settings": {"geometry": asdict(geometry)}}
+    facts = {"format": FORMAT, "settings": {"geometry": asdict(geometry)}, "counts": {}}
     (folder / "faces.json").write_text(json.dumps(facts))
     for split in ("train", "validation", "test"):
         table = rows.get(split, [])
@@ -155,6 +162,53 @@ def test_a_file_that_was_cut_short_is_refused(folder, left):
     path.write_bytes(path.read_bytes()[:left])
 
     with pytest.raises(UsageError, match=r"faces-00000\.npy' is damaged"):
+        read_faces(folder, split="train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", r"faces\.json' is damaged \(JSONDecodeError: .*: prepare the faces again"),
+        (b"[]", r"faces\.json' is damaged"),
+        (b'{"format": "framehook-faces-1"}', r"faces\.json' is damaged \(KeyError: 'settings'\)"),
+        (
+            b'{"format": "framehook-faces-1", "settings": {"geometry": {"side": 4}}, "counts": {}}',
+            r"damaged \(TypeError: .*'side'",
+        ),
+    ],
+    ids=["no JSON", "a list", "without settings", "another geometry"],
+)
+def test_facts_that_are_damaged_are_refused(folder, content, message):
+    (folder / "faces.json").write_bytes(content)
+
+    with pytest.raises(UsageError, match=message):
+        read_faces(folder, split="train")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("set,1.png,1,1,1", "set,1.png,one,1,1", r"labels\.csv' is damaged \(ValueError: .*'one'"),
+        ("set,1.png,.*", "set,1.png", r"labels\.csv' is damaged \(TypeError: "),
+        ("age_high", "age_most", r"labels\.csv' is damaged \(KeyError: 'age_high'\)"),
+        ("digest", "sha", r"labels\.csv' has no column 'digest': prepare the faces again"),
+    ],
+    ids=["no number", "a short line", "a column", "another column"],
+)
+def test_labels_that_are_damaged_are_refused(folder, old, new, message):
+    path = folder / "train" / "labels.csv"
+    path.write_text(re.sub(old, new, path.read_text(), count=1))
+
+    with pytest.raises(UsageError, match=message):
+        read_faces(folder, split="train")
+
+
+def test_crops_of_another_size_are_refused(folder):
+    np.save(folder / "train" / "faces-00000.npy", crops_of(3, 5))
+
+    with pytest.raises(
+        UsageError, match=r"faces-00000\.npy' is damaged .*it holds \(3, 5, 5, 3\) uint8, wanted \(n, 4, 4, 3\) uint8"
+    ):
         read_faces(folder, split="train")
 
 

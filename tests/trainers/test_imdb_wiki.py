@@ -88,6 +88,21 @@ def test_fields_of_different_lengths_are_told(tmp_path, write_mat):
         read_samples("imdb-wiki", str(tmp_path / "wiki.mat"))
 
 
+@pytest.mark.parametrize(
+    ("field", "values", "kind"),
+    [
+        ("dob", ["one", "two"], "numbers"),
+        ("gender", [[0, 1], [1, 0]], "numbers"),
+        ("full_path", [["a", "b"], ["c", "d"]], "paths"),
+    ],
+)
+def test_a_field_of_other_values_is_told(tmp_path, write_mat, field, values, kind):
+    write_mat(tmp_path / "wiki.mat", "wiki", **{**{name: all_of[:2] for name, all_of in ENTRIES.items()}, field: values})
+
+    with pytest.raises(UsageError, match=rf"wiki\.mat' has no list of {kind} in the field '{field}': "):
+        read_samples("imdb-wiki", str(tmp_path / "wiki.mat"))
+
+
 def test_a_file_that_is_no_mat_is_told(tmp_path):
     (tmp_path / "wiki.mat").write_bytes(b"no matrix" * 100)
 

@@ -1,9 +1,9 @@
-"""What the settings of all recipes have in common: early stopping, and the numbers that they may hold."""
+"""What the settings of all recipes have in common: early stopping, and the values that they may hold."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from framehook_trainers.early_stopping import Watch
 
@@ -11,8 +11,22 @@ SMALLEST = 32
 """Pixels of a view's sides: some networks halve them five times."""
 Side: TypeAlias = Annotated[int, Field(ge=SMALLEST)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-DataSets: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+BatchSize: TypeAlias = Annotated[int, Field(ge=2)]
+"""Faces a step: batch normalisation knows no spread of one."""
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
+"""What a signed integer of 64 bits holds, as torch's generators take it."""
 Watched: TypeAlias = Literal["age.mae", "age.within_5", "age.bracket_accuracy", "gender.accuracy"]
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("each set is named once")
+    return names
+
+
+DataSets: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

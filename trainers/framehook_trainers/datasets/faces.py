@@ -7,6 +7,9 @@ lie `labels.csv`, a row for each face, and `faces-00000.npy` and so on, 5,000 fa
 import csv
 import hashlib
 import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook import SourceNotFoundError, UsageError
+from framehook import FramehookError, SourceNotFoundError, UsageError
 from framehook_trainers.datasets.shards import LABELS, SHARD
 from framehook_trainers.datasets.splits import SPLITS, Split, check_no_leak
 
@@ -39,6 +42,8 @@ class CropGeometry:
 
     def __post_init__(self) -> None:
         context = self.stored_size - self.size
+        if not (math.isfinite(self.margin) and math.isfinite(self.shift)):
+            raise UsageError(f"a crop's margin and shift must be finite numbers, got {self.margin:g} and {self.shift:g}")
         if self.margin <= -1 or self.size < 1 or context < 0 or context % 2:
             raise UsageError(
                 f"a crop needs a margin above -1 and an even number of pixels as context, got {self.margin:g} and {context}"
@@ -109,24 +114,25 @@ def read_faces(folder: Path, *, split: Split) -> Faces:
         SourceNotFoundError: a file is missing.
         UsageError: the files do not belong together, or the splits leak.
     """
-    facts = read_facts(folder)
+    geometry = CropGeometry(**read_facts(folder)["settings"]["geometry"])
     tables = {name: read_table(folder / name / LABELS) for name in SPLITS}
     _check_no_leak(folder, tables)
     table = tables[split]
     files = sorted((folder / split).glob("faces-*.npy"))
-    shards = tuple(map(_open_shard, files))
+    shards = tuple(_open_shard(path, side=geometry.stored_size) for path in files)
     crops = sum(map(len, shards))
     if crops != len(table) or any(len(shard) != SHARD for shard in shards[:-1]):
         raise UsageError(f"'{folder / split}' has {crops} crops and {len(table)} labels: prepare the faces again")
-    return Faces(
-        shards=shards,
-        geometry=CropGeometry(**facts["settings"]["geometry"]),
-        datasets=np.array([row["dataset"] for row in table], dtype=np.str_),
-        names=np.array([row["name"] for row in table], dtype=np.str_),
-        races=np.array([row["race"] for row in table], dtype=np.str_),
-        ages=np.array([[int(row["age_low"]), int(row["age_high"])] for row in table], np.int64).reshape(-1, 2),
-        female=np.array([int(row["female"]) for row in table], np.int8),
-    )
+    with _told_as_damaged(folder / split / LABELS):
+        return Faces(
+            shards=shards,
+            geometry=geometry,
+            datasets=np.array([row["dataset"] for row in table], dtype=np.str_),
+            names=np.array([row["name"] for row in table], dtype=np.str_),
+            races=np.array([row["race"] for row in table], dtype=np.str_),
+            ages=np.array([[int(row["age_low"]), int(row["age_high"])] for row in table], np.int64).reshape(-1, 2),
+            female=np.array([int(row["female"]) for row in table], np.int8),
+        )
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -134,13 +140,16 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
     Raises:
         SourceNotFoundError: it is missing.
-        UsageError: it is of another kind.
+        UsageError: it is of another kind, or damaged.
     """
     path = folder / FACTS
     _check_is_there(path)
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if facts.get("format") != FORMAT:
-        raise UsageError(f"'{path}' has the format '{facts.get('format', '')}', want '{FORMAT}': prepare the faces again")
+    with _told_as_damaged(path):
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if facts.get("format") != FORMAT:
+            raise UsageError(f"'{path}' has the format '{facts.get('format', '')}', want '{FORMAT}': prepare the faces again")
+        CropGeometry(**facts["settings"]["geometry"])
+        dict(facts["counts"])
     return facts
 
 
@@ -163,17 +172,29 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
     Raises:
         SourceNotFoundError: it is missing.
+        UsageError: it is no table.
     """
     _check_is_there(path)
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+    with _told_as_damaged(path), path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         return list(csv.DictReader(stream))
 
 
-def _open_shard(path: Path) -> NDArray[np.uint8]:
+def _open_shard(path: Path, *, side: int) -> NDArray[np.uint8]:
+    with _told_as_damaged(path):
+        crops = np.load(path, mmap_mode="r")
+        if crops.shape[1:] != (side, side, 3) or crops.dtype != np.uint8:
+            raise ValueError(f"it holds {crops.shape} {crops.dtype}, wanted (n, {side}, {side}, 3) uint8")
+        return np.asarray(crops)
+
+
+@contextmanager
+def _told_as_damaged(path: Path) -> Iterator[None]:
     try:
-        return np.asarray(np.load(path, mmap_mode="r"))
-    except (EOFError, ValueError) as error:
-        raise UsageError(f"'{path}' is damaged ({error}): prepare the faces again") from error
+        yield
+    except FramehookError:
+        raise
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UsageError(f"'{path}' is damaged ({type(error).__name__}: {error}): prepare the faces again") from error
 
 
 def _check_is_there(path: Path) -> None:
@@ -184,6 +205,9 @@ def _check_is_there(path: Path) -> None:
 def _check_no_leak(folder: Path, tables: dict[Split, list[dict[str, str]]]) -> None:
     splits = [split for split, table in tables.items() for _ in table]
     for key, what in (("group", "content group"), ("digest", "the file with SHA-256")):
+        for split, table in tables.items():
+            if table and key not in table[0]:
+                raise UsageError(f"'{folder / split / LABELS}' has no column '{key}': prepare the faces again")
         try:
             check_no_leak([row[key] for table in tables.values() for row in table], splits, what=what)
         except ValueError as error:

@@ -99,8 +99,20 @@ def _load(path: str) -> tuple[str, Mapping[str, NDArray[Any]]]:
     missing = [field for field in FIELDS if field not in have]
     if missing:
         raise UsageError(f"'{path}' lacks the field '{missing[0]}' in '{name}' (it has: {', '.join(have) or 'none'})")
-    fields = {field: np.atleast_1d(struct[field].item()) for field in FIELDS}
+    fields = {field: _list_of(struct, field, path) for field in FIELDS}
     lengths = {field: len(values) for field, values in fields.items()}
     if len(set(lengths.values())) > 1:
         raise UsageError(f"'{path}' has fields of different lengths in '{name}': {lengths}")
     return name, fields
+
+
+def _list_of(struct: NDArray[Any], field: str, path: str) -> NDArray[Any]:
+    """Return a field's values, (n,): numbers but for the paths."""
+    try:
+        values = np.atleast_1d(struct[field].item())
+        if values.ndim > 1:
+            raise ValueError(f"its shape is {values.shape}")
+        return values if field == "full_path" else values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        kind = "paths" if field == "full_path" else "numbers"
+        raise UsageError(f"'{path}' has no list of {kind} in the field '{field}': {error}") from error

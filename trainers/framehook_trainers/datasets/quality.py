@@ -1,11 +1,14 @@
 """How well a face can be seen: its pixels, its sharpness, and how sure the detector was."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from framehook import UsageError
 
 SHARPNESS_SIDE = 112
 """Pixels of the sides that a crop is brought to before its sharpness is measured: the same face at twice the size is as sharp."""
@@ -21,6 +24,12 @@ class QualityLimits:
     """As `sharpness` measures it."""
     min_score: float | None = None
     """Of the detector, 0 to 1; a face that it did not find has none, and is left out."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_size", "min_sharpness", "min_score"):
+            least = getattr(self, name)
+            if least is not None and not math.isfinite(least):
+                raise UsageError(f"{name} must be a finite number, got {least:g}")
 
     def judge(
         self, what: Literal["size", "sharpness", "score"], values: NDArray[np.floating]

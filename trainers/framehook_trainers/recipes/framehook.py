@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from framehook import UsageError
@@ -22,7 +22,7 @@ from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mea
 from framehook_trainers.pretrained import MEAN, STD
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
-from framehook_trainers.settings import DataSets, EarlyStopping, Share, Side
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Share, Side
 from framehook_trainers.teaching import Teachers
 from framehook_trainers.train import Learning
 
@@ -35,11 +35,11 @@ class Config(EarlyStopping):
 
     epochs: PositiveInt = 7
     """Passes over the training faces."""
-    batch: PositiveInt = 128
+    batch: BatchSize = 128
     """Faces a step."""
     datasets: DataSets = ("utkface", "fairface")
     """The sets to train on."""
-    utkface_repeats: PositiveFloat = 2.0
+    utkface_repeats: Positive = 2.0
     """How often an epoch shows each face of UTKFace, whose ages are exact, for once of the others'."""
     balance: Share = 0.0
     """0 shows ages as often as they occur, 1 all nine age classes equally often."""
@@ -74,21 +74,21 @@ class Config(EarlyStopping):
     """Share of the views that are spoiled as video spoils faces; half of it in the calm epochs."""
     erase_share: Share = 0.15
     """Share of the views with a covered piece; none in the calm epochs."""
-    mixup_alpha: NonNegativeFloat = 0.0
+    mixup_alpha: NonNegative = 0.0
     """Faces are blended by a Beta distribution of this parameter; 0: not at all."""
-    peak_rate: PositiveFloat = 4e-4
+    peak_rate: Positive = 4e-4
     """The highest learning rate; a network that begins afresh learns at 3e-3."""
-    weight_decay: NonNegativeFloat = 0.05
+    weight_decay: NonNegative = 0.05
     """Of AdamW."""
     average: Share = 0.998
     """Share of the averaged weights that a step keeps."""
-    age_sigma: PositiveFloat = 2.0
+    age_sigma: Positive = 2.0
     """Years; standard deviation of the Gaussian that an exact age asks for."""
-    age_mean_weight: NonNegativeFloat = 0.05
+    age_mean_weight: NonNegative = 0.05
     """Weight of the mean's L1 error, per year."""
     gender_smoothing: Share = 0.05
     """How much the gender labels are doubted."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
     def __post_init__(self) -> None:

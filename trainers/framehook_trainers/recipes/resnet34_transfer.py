@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.networks import Network
@@ -17,7 +17,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import absolute_error, binary_cross_entropy, cross_entropy, masked_mean, squared_error
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
-from framehook_trainers.settings import EarlyStopping, Side
+from framehook_trainers.settings import BatchSize, EarlyStopping, Positive, Seed, Side
 from framehook_trainers.targets import age_classes, age_value, exact_ages
 from framehook_trainers.train import Learning
 
@@ -32,7 +32,7 @@ class Config(EarlyStopping):
     """Passes over FairFace."""
     epochs: PositiveInt = 20
     """Passes over UTKFace."""
-    batch: PositiveInt = 128
+    batch: BatchSize = 128
     """Faces a step."""
     age_error: Literal["mse", "mae"] = "mae"
     """What the age in years minimises: the squared or the absolute error."""
@@ -42,11 +42,11 @@ class Config(EarlyStopping):
     """Before the heads."""
     input_size: Side = 112
     """Pixels of the input's sides."""
-    first_rate: PositiveFloat = 2e-3
+    first_rate: Positive = 2e-3
     """The highest learning rate on FairFace, of Adam."""
-    rate: PositiveFloat = 5e-4
+    rate: Positive = 5e-4
     """The highest learning rate on UTKFace, of Adam."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
 

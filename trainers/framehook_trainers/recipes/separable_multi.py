@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from framehook import UsageError
@@ -17,7 +17,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import absolute_error, cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import Halving, Phases
-from framehook_trainers.settings import SMALLEST, DataSets, EarlyStopping
+from framehook_trainers.settings import SMALLEST, BatchSize, DataSets, EarlyStopping, Positive, Seed
 from framehook_trainers.targets import age_classes, age_value, exact_ages
 from framehook_trainers.train import Learning
 
@@ -47,7 +47,7 @@ class Config(EarlyStopping):
     """Youngest and oldest face of the variant in years; others teach gender alone."""
     epochs: PositiveInt = 22
     """Passes over the training faces of each of the two phases."""
-    batch: PositiveInt = 64
+    batch: BatchSize = 64
     """Faces a step."""
     datasets: DataSets = ("utkface",)
     """The sets to train on."""
@@ -57,13 +57,13 @@ class Config(EarlyStopping):
     """Channels of the first convolution."""
     dropout: float = 0.2
     """Share of the channels that training hides."""
-    rate: PositiveFloat = 0.008
+    rate: Positive = 0.008
     """The first learning rate, of Adam."""
-    restart_rate: PositiveFloat = 0.002
+    restart_rate: Positive = 0.002
     """The first rate of the second phase."""
     halve_every: PositiveInt = 5
     """Epochs from one halving of the rate to the next."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
     def __post_init__(self) -> None:

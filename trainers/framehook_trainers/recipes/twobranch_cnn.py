@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import GenderLogit, Outputs
@@ -14,7 +14,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import binary_cross_entropy, masked_mean, squared_error
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import InverseDecay
-from framehook_trainers.settings import DataSets, EarlyStopping, Watched
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Watched
 from framehook_trainers.targets import age_value, exact_ages
 from framehook_trainers.train import Learning
 
@@ -28,19 +28,19 @@ class Config(EarlyStopping):
     patience: NonNegativeInt = 8
     watched: Watched = "gender.accuracy"
     """This and `patience` are as `EarlyStopping` says, but on by default."""
-    batch: PositiveInt = 64
+    batch: BatchSize = 64
     """Faces a step."""
     datasets: DataSets = ("utkface",)
     """The sets to train on."""
-    rate: PositiveFloat = 1e-3
+    rate: Positive = 1e-3
     """The first learning rate, of Adam."""
-    decay: NonNegativeFloat = 0.05
+    decay: NonNegative = 0.05
     """The rate falls as 1 / (1 + decay · epoch)."""
     dropout: float = 0.25
     """After the convolutions."""
     branch_dropout: float = 0.5
     """Within each branch."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
 

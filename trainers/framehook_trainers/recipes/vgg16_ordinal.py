@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import AgeClasses, GenderSoftmax, Outputs
@@ -16,7 +16,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import cross_entropy, expected_value_error, masked_mean, weighted_kappa
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
-from framehook_trainers.settings import DataSets, EarlyStopping, Side
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Side
 from framehook_trainers.targets import age_classes
 from framehook_trainers.train import Learning
 
@@ -27,11 +27,11 @@ class Config(EarlyStopping):
 
     ordinal: Literal["expected-value", "kappa", "none"] = "expected-value"
     """The ordinal term: squared error of the expected class, quadratic weighted kappa, or none."""
-    ordinal_weight: NonNegativeFloat = 0.2
+    ordinal_weight: NonNegative = 0.2
     """Its weight beside the cross-entropy."""
     epochs: PositiveInt = 30
     """Passes over the training faces."""
-    batch: PositiveInt = 64
+    batch: BatchSize = 64
     """Faces a step."""
     datasets: DataSets = ("utkface", "fairface")
     """The sets to train on."""
@@ -41,16 +41,16 @@ class Config(EarlyStopping):
     """Units of the two dense layers; the paper's 4096 make a file of 270 MB."""
     dropout: float = 0.5
     """After each dense layer."""
-    rate: PositiveFloat = 0.001
+    rate: Positive = 0.001
     """The first learning rate, of SGD with Nesterov's momentum. At the paper's 0.01, for a network that does not normalise,
     three epochs on UTKFace taught next to nothing of the gender (tried at 64 pixels)."""
     falls_at: tuple[int, ...] = (15, 24)
     """Epochs at which the rate falls to a tenth."""
-    weight_decay: NonNegativeFloat = 5e-4
+    weight_decay: NonNegative = 5e-4
     """The paper's."""
-    clip_norm: PositiveFloat = 5.0
+    clip_norm: Positive = 5.0
     """Longest gradient: the kappa of a batch can jump."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderSoftmax, Outputs
@@ -14,7 +14,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
-from framehook_trainers.settings import DataSets, EarlyStopping
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed
 from framehook_trainers.targets import exact_ages
 from framehook_trainers.train import Learning
 
@@ -25,7 +25,7 @@ class Config(EarlyStopping):
 
     epochs: PositiveInt = 40
     """Passes over the training faces."""
-    batch: PositiveInt = 128
+    batch: BatchSize = 128
     """Faces a step."""
     datasets: DataSets = ("utkface",)
     """The sets to train on; where an age is a bracket only the gender counts."""
@@ -35,14 +35,14 @@ class Config(EarlyStopping):
     """How many times wider than a plain residual network."""
     dropout: float = 0.0
     """Between the convolutions of a block."""
-    rate: PositiveFloat = 0.003
+    rate: Positive = 0.003
     """The first learning rate, of SGD with Nesterov's momentum. The dense layers take in the whole last map: at the paper's 0.1,
     for a network that ends in an average, three epochs on UTKFace taught nothing (tried at a quarter of the width)."""
     falls_at: tuple[int, ...] = (15, 25, 33)
     """Epochs at which the rate falls to a fifth."""
-    weight_decay: NonNegativeFloat = 5e-4
+    weight_decay: NonNegative = 5e-4
     """The paper's."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Of the weights, the order and the augmentation."""
 
 
