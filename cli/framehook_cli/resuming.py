@@ -1,13 +1,16 @@
 """`framehook analyze --resume`: which sources are left, and whether what is there belongs to this run."""
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from framehook import SourceSpec, UsageError
-from framehook_plugins.sinks.summary import read_complete
+from framehook_plugins.sinks.summary import describe_file, read_complete
 from framehook_plugins.sinks.values import plain
+
+log = logging.getLogger("framehook")
 
 _MAY_CHANGE = ("out", "device", "batch", "on_error")  # where and how it runs, not what it looks for
 
@@ -15,7 +18,7 @@ _MAY_CHANGE = ("out", "device", "batch", "on_error")  # where and how it runs, n
 def left_over(
     specs: Iterable[SourceSpec], *, out: Path, settings: Mapping[str, Any], shared_files: Iterable[str]
 ) -> list[SourceSpec]:
-    """Return the sources whose results are not complete yet.
+    """Return the sources whose results are not complete yet, or are of a recording that has changed since.
 
     Args:
         specs: all sources of the run.
@@ -33,9 +36,13 @@ def left_over(
         if summary is None:
             left.append(spec)
             continue
-        complete += 1
         _check_source(folder, summary, spec)
         _check_settings(folder, summary, settings)
+        if summary.get("file") not in (None, describe_file(spec.location)):
+            log.warning("%s has changed since it was analysed: it is analysed again", spec.location)
+            left.append(spec)
+            continue
+        complete += 1
     if left and complete:
         for path in shared_files:
             raise UsageError(

@@ -163,6 +163,17 @@ def test_resume_does_not_take_the_results_of_another_file_for_its_own(tmp_path, 
     assert line.startswith(f"framehook: '{out / 'grey'}' holds the results of {other}, not of {clip}: choose another --out")
 
 
+def test_resume_analyses_a_recording_that_has_changed_once_more(tmp_path, clip, caplog):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), "--resume", *FAST]
+    assert run(arguments) == 0
+    synthetic_video(clip, frames=7, width=64, height=48)
+    assert run(arguments) == 0
+    assert f"{clip} has changed since it was analysed: it is analysed again" in caplog.text
+    summary = json.loads((tmp_path / "out" / "grey" / "summary.json").read_text())
+    assert summary["statistics"]["processed"] == 7
+    assert summary["file"]["bytes"] == clip.stat().st_size
+
+
 def test_resume_may_go_on_elsewhere_and_otherwise_as_long_as_it_looks_for_the_same(tmp_path, clip, capsys):
     out = tmp_path / "out"
     assert run(["analyze", str(clip), "--out", str(out), "--detector", "mtcnn:min_face=40"]) == 0

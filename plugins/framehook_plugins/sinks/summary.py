@@ -34,7 +34,7 @@ class SummarySink(FileSink["_SummaryFile"]):
     def __init__(
         self, *, path: str = "{stream}/summary.json", out: Path = Path(), settings: dict[str, Any] | None = None
     ) -> None:
-        self._files = StreamFiles(lambda path, _: _SummaryFile(path), path=path, out=out, shareable=False)
+        self._files = StreamFiles(_SummaryFile, path=path, out=out, shareable=False)
         self._settings = settings or {}
 
     def write(self, result: FrameResult) -> None:
@@ -42,14 +42,16 @@ class SummarySink(FileSink["_SummaryFile"]):
 
     def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
         """Write the summary."""
-        self._files.of(stream).write(summarise(stream, statistics, self._settings))
+        file = self._files.of(stream)
+        file.write(summarise(stream, statistics, self._settings, recording=file.recording))
         super().end(stream, statistics)
 
 
 class _SummaryFile:
     """A file that is there only when it is whole."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stream: StreamInfo) -> None:
+        self.recording = describe_file(stream.location)  # as it was before it was read: it may still be growing
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
         with output_errors(path):
@@ -68,13 +70,28 @@ class _SummaryFile:
             self._partial.unlink(missing_ok=True)
 
 
-def summarise(stream: StreamInfo, statistics: StreamStatistics, settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe_file(location: str | None) -> dict[str, Any] | None:
+    """Return what tells a recording from another one that takes its place; None where the location is no file."""
+    path = Path(location or "")
+    try:
+        facts = path.stat() if path.is_file() else None
+    except (OSError, ValueError):  # an address may be no path at all
+        facts = None
+    if facts is None:
+        return None
+    return {"bytes": facts.st_size, "modified": datetime.fromtimestamp(facts.st_mtime, UTC).isoformat(timespec="microseconds")}
+
+
+def summarise(
+    stream: StreamInfo, statistics: StreamStatistics, settings: Mapping[str, Any], *, recording: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return the content of summary.json."""
     counts = {field.name: getattr(statistics, field.name) for field in fields(statistics) if field.name != "stream"}
     return {
         "complete": not (statistics.interrupted or statistics.error or statistics.lost_sinks),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "stream": describe(stream),
+        "file": recording,
         "statistics": plain(counts, exact=False),
         "options": plain(settings),
         "versions": _versions(),
