@@ -59,35 +59,38 @@ class Meter:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
         self._frames: dict[str, int] = {}
+        self._firsts: dict[str, float] = {}  # time of each stream's first result
         self._said = time.monotonic()
         self._began = time.monotonic()
 
     def advance(self, result: FrameResult) -> None:
         """Take in one result."""
-        stream = result.frame.stream
+        stream, seconds = result.frame.stream, result.frame.seconds
         self._frames[stream.name] = self._frames.get(stream.name, 0) + 1
+        first = self._firsts.setdefault(stream.name, seconds)
+        end = self._end_of(stream)
         if self._bar is not None:
             if stream.name not in self._tasks:
-                self._tasks[stream.name] = self._bar.add_task(stream.name, total=self._seconds(stream), frames=0, rate=0.0)
-            rate = sum(self._frames.values()) / max(time.monotonic() - self._began, 1e-9)
-            done = result.frame.seconds - self._start
-            self._bar.update(self._tasks[stream.name], completed=done, frames=self._frames[stream.name], rate=rate)
+                total = None if end is None else max(end - first, 0.0)
+                self._tasks[stream.name] = self._bar.add_task(stream.name, total=total, frames=0, rate=0.0)
+            self._bar.update(
+                self._tasks[stream.name], completed=seconds - first, frames=self._frames[stream.name], rate=self._rate()
+            )
         elif time.monotonic() - self._said > _LINE_EVERY_SECONDS:
             self._said = time.monotonic()
-            self._say(stream, result.frame.seconds)
+            of = f" of {end:.1f}" if end is not None and seconds <= end else ""
+            frames = counted(self._frames[stream.name], "frame")
+            click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {frames}, {self._rate():.1f} frames/s", err=True)
 
-    def _say(self, stream: StreamInfo, seconds: float) -> None:
-        rate = sum(self._frames.values()) / (time.monotonic() - self._began)
-        total = self._seconds(stream)
-        # A clock that does not begin at 0 may be beyond the length.
-        of = f" of {total + self._start:.1f}" if total is not None and seconds <= total + self._start else ""
-        frames = self._frames[stream.name]
-        click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {counted(frames, 'frame')}, {rate:.1f} frames/s", err=True)
+    def _rate(self) -> float:
+        """Return the frames a second of all streams together."""
+        return sum(self._frames.values()) / max(time.monotonic() - self._began, 1e-9)
 
-    def _seconds(self, stream: StreamInfo) -> float | None:
-        """Return how much of the stream's time is analysed, where that is known."""
-        ends = [end for end in (stream.duration_seconds, self._end) if end is not None]
-        return max(min(ends) - self._start, 0.0) if ends else None
+    def _end_of(self, stream: StreamInfo) -> float | None:
+        """Return the time at which the stream's analysis ends, where that is known."""
+        begins = 0.0 if self._start else self._firsts[stream.name]  # the clock of a broadcast begins anywhere
+        stated = None if stream.duration_seconds is None else begins + stream.duration_seconds
+        return min((end for end in (stated, self._end) if end is not None), default=None)
 
 
 @contextmanager
