@@ -72,6 +72,8 @@ class StreamInfo:
     """Length as the container states it; None where it does not."""
     frames: int | None = None
     """Number of frames as the container states it; None where it does not."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, after rotation: what players stretch the picture by, and we do not."""
     live: bool = False
     """True for cameras and network streams, whose frames come whether or not we are ready."""
     location: str | None = None

@@ -4,7 +4,7 @@ Times are the container's own: `pts` and `time_base` come from it, exact for var
 time gets its decoding time, and without that the end of the frame before it; `VideoSource.warnings` then says so.
 
 Pixels are upright: the rotation and mirroring that a container or an EXIF tag asks for are applied. They are the coded pixels:
-where these are not square (a sample aspect ratio other than 1) the picture is not stretched. Transparency is dropped. The curves
+where these are not square (`StreamInfo.pixel_aspect` is not 1) the picture is not stretched. Transparency is dropped. The curves
 of HDR (PQ and HLG) are not undone: such a picture looks pale.
 """
 
@@ -54,6 +54,7 @@ _TRIES = 100  # read errors in a row after which the rest of a file is given up
 _CAMERA_POLL_SECONDS = 0.005
 _READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp")
 _USUAL_RATE = Fraction(25)
+_SQUARE = Fraction(1)
 _BITS_PER_PIXEL = 0.15  # for encoders other than x264, which is told a quality instead
 _LARGEST_PX = 16384  # wide or high, to libx264
 
@@ -293,8 +294,10 @@ class VideoSource:
                 raise SourceError(self._why_no_frame())
             orientation = _Orientation.of(first.frame)
             size = (first.frame.width, first.frame.height)
-            size = size[::-1] if orientation.transpose else size
-            self._info = self._describe(name, size, stated_seconds)
+            pixel_aspect = self._pixel_aspect()
+            if orientation.transpose:
+                size, pixel_aspect = size[::-1], 1 / pixel_aspect
+            self._info = self._describe(name, size, pixel_aspect, stated_seconds)
         except BaseException:
             self.close()
             raise
@@ -438,12 +441,17 @@ class VideoSource:
         before = self._stream.start_time or 0 if "matroska" in self._container.format.name else 0
         return self._container.duration / av.time_base - float(before * self._time_base())
 
-    def _describe(self, name: str, size: tuple[int, int], stated_seconds: float | None) -> StreamInfo:
+    def _pixel_aspect(self) -> Fraction:
+        """Return the width of a coded pixel over its height; what an image says of it is meant for printers."""
+        return (None if self._still else _fraction(self._stream.sample_aspect_ratio)) or _SQUARE
+
+    def _describe(self, name: str, size: tuple[int, int], pixel_aspect: Fraction, stated_seconds: float | None) -> StreamInfo:
         stream = self._stream
         return StreamInfo(
             name=name,
             width=size[0],
             height=size[1],
+            pixel_aspect=pixel_aspect,
             rate=None if self._still else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
             duration_seconds=None if self._live else stated_seconds,
             frames=1 if self._still else stream.frames or None,
@@ -560,12 +568,22 @@ class VideoWriter:
         height: pixels of the pictures to come.
         time_base: seconds per unit of the timestamps to come.
         rate: frames per second, which only guides the encoder; None where it is not known.
+        pixel_aspect: width of a pixel over its height, for players to stretch the picture by.
 
     Raises:
         OutputError: the file cannot be written, the pictures are too large, or libav has no encoder for H.264.
     """
 
-    def __init__(self, path: str | Path, *, width: int, height: int, time_base: Fraction, rate: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        rate: Fraction | None = None,
+        pixel_aspect: Fraction = _SQUARE,
+    ) -> None:
         self._path = Path(path)
         if max(width, height) > _LARGEST_PX:
             raise OutputError(
@@ -589,13 +607,14 @@ class VideoWriter:
         with _writing(self._path):
             self._container = av.open(f"file:{self._path}", "w", format="mp4", options=options)
             self._stream = self._container.add_stream("libx264" if _has_codec("libx264", "w") else "h264")
-            self._set_up(width, height, rate)
+            self._set_up(width, height, rate, pixel_aspect)
             self._container.start_encoding()
 
-    def _set_up(self, width: int, height: int, rate: Fraction) -> None:
+    def _set_up(self, width: int, height: int, rate: Fraction, pixel_aspect: Fraction) -> None:
         codec = self._stream.codec_context
         codec.width, codec.height = width + width % 2, height + height % 2
         codec.pix_fmt = "yuv420p"
+        codec.sample_aspect_ratio = pixel_aspect
         codec.time_base, codec.framerate = self._time_base, rate
         codec.gop_size = max(1, round(rate))  # a fragment begins at a key frame: one a second
         codec.max_b_frames = 0  # they would move a start at 0 to negative times

@@ -31,6 +31,7 @@ def test_a_summary_says_what_the_stream_was_and_how_it_went(tmp_path):
         "name": "door",
         "width": 640,
         "height": 480,
+        "pixel_aspect": "1",
         "rate": "30000/1001",
         "duration_seconds": None,
         "frames": 300,

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -80,6 +81,13 @@ def test_the_video_is_h264_that_players_know(tmp_path):
     with av.open(str(tmp_path / "door" / "annotated.mp4")) as container:
         codec = container.streams.video[0].codec_context
         assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+
+
+def test_pixels_that_are_no_squares_stay_so(tmp_path):
+    info = replace(stream(width=720, height=576), pixel_aspect=Fraction(64, 45))
+    written(VideoSink(out=tmp_path), info, [0, 3600])
+    with VideoSource(tmp_path / "door" / "annotated.mp4", name="read") as source:
+        assert source.info.pixel_aspect == Fraction(64, 45)
 
 
 def test_boxes_are_drawn_in_the_colours_of_their_tracks(tmp_path):

@@ -110,11 +110,12 @@ def as_object(result: FrameResult) -> dict[str, Any]:
 
 
 def describe(stream: StreamInfo) -> dict[str, Any]:
-    """Return what is known of a stream, in values that JSON can carry; the rate as an exact fraction, such as `30000/1001`."""
+    """Return what is known of a stream, in values that JSON can carry; fractions exactly, such as `30000/1001`."""
     return {
         "name": stream.name,
         "width": stream.width,
         "height": stream.height,
+        "pixel_aspect": plain(stream.pixel_aspect),
         "rate": plain(stream.rate),
         "duration_seconds": plain(stream.duration_seconds),
         "frames": stream.frames,

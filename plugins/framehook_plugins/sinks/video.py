@@ -78,7 +78,15 @@ class _AnnotatedFile:
 def _open_video(path: Path, frame: Frame) -> "VideoWriter":
     from framehook.video import VideoWriter  # brings av
 
-    return VideoWriter(path, width=frame.width, height=frame.height, time_base=frame.time_base, rate=frame.stream.rate)
+    stream = frame.stream
+    return VideoWriter(
+        path,
+        width=frame.width,
+        height=frame.height,
+        time_base=frame.time_base,
+        rate=stream.rate,
+        pixel_aspect=stream.pixel_aspect,
+    )
 
 
 def _write_picture(path: Path, image: "Image") -> None:
