@@ -59,7 +59,10 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
-        """Let go of files and devices; a second call is harmless."""
+        """Let go of files and devices; a second call is harmless.
+
+        It may come from another thread while the loop over the frames waits for the next one, and should end that wait.
+        """
         ...
 
 

@@ -34,6 +34,7 @@ log = logging.getLogger("framehook")
 
 _LATE_SECONDS = 0.5
 _WAIT_FOR_A_SOURCE_SECONDS = 5.0
+_GRACE_SECONDS = 0.2  # for sources to end by themselves before they are closed from here
 _RECORDED_AT_ONCE = 2  # one decodes ahead while the other is analysed: more would only hold memory
 
 
@@ -42,6 +43,7 @@ class _Stream:
 
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
+        self.source: Source | None = None
         self.counters = Counters()
         self.state: StreamState | None = None
         self.error: FramehookError | None = None
@@ -159,8 +161,9 @@ class Engine:
         if self.runs_here():  # the garbage collector may come by on any thread
             self._given_up = True
             return
-        for thread in self._decoders:  # one that is waited for may still add another one
-            thread.join(_WAIT_FOR_A_SOURCE_SECONDS)
+        _join(self._decoders, _GRACE_SECONDS)
+        closing = self._start([("close", partial(_close, stream)) for stream in self._streams if not stream.decoded.is_set()])
+        _join([*self._decoders, *closing], _WAIT_FOR_A_SOURCE_SECONDS)
         for stream in self._streams:
             if not stream.decoded.is_set():
                 log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
@@ -201,6 +204,7 @@ class Engine:
                 return
             stream.counters.started = time.perf_counter()
             with closing(stream.spec.open()) as source:
+                stream.source = source
                 if source.info.live and not stream.spec.live:  # it may never end, and others wait for this thread
                     self._decoders += self._start([("decode-next", self._decode_recorded)])
                 try:
@@ -325,6 +329,23 @@ class Engine:
             assert stream.state is not None  # its results came out of it
             self._delivery.write(stream.state, result)
             self._hand_over(result)
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    """Wait for all of these threads, and those that are added meanwhile, but no longer than that."""
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+
+
+def _close(stream: _Stream) -> None:
+    """Wake a source that waits for something: its decode thread cannot close it before the wait is over."""
+    stream.counters.interrupted = True
+    try:
+        if stream.source is not None:
+            stream.source.close()
+    except BaseException as error:  # such as a generator's, which is running
+        log.debug("closing source '%s' failed: %s", stream.spec.name, error)
 
 
 def _as_framehook_error(error: BaseException) -> FramehookError:

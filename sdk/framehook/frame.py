@@ -1,6 +1,7 @@
 """One picture of a stream, with its exact time."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -10,14 +11,18 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook.errors import UsageError
+from framehook.errors import FramehookError, SourceError, UsageError
 
 Image: TypeAlias = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB."""
 
 
+@runtime_checkable
 class Picture(Protocol):
-    """What a frame is decoded into: pixels that are converted only when they are asked for."""
+    """What a frame is decoded into: pixels that are converted only when they are asked for.
+
+    It outlives the moment: frames wait in queues, so memory that a source uses again must be copied.
+    """
 
     def rgb(self) -> Image:
         """Convert to (height, width, 3) RGB, upright."""
@@ -117,7 +122,7 @@ class Frame:
     @cached_property
     def image(self) -> Image:
         """(height, width, 3) uint8 RGB, upright, read-only."""
-        image = self.picture.rgb()
+        image = self._converted(self.picture.rgb, self.width, self.height).view()  # a view: its owner may go on writing
         image.flags.writeable = False
         return image
 
@@ -134,7 +139,20 @@ class Frame:
         """
         if width < 1 or height < 1:
             raise ValueError(f"a picture is at least 1 x 1 pixels, got {width} x {height}")
-        return self.picture.scaled(width, height)
+        return self._converted(lambda: self.picture.scaled(width, height), width, height)
+
+    def _converted(self, convert: Callable[[], Image], width: int, height: int) -> Image:
+        """Hold what a source's own picture gives against its contract: else a detector would have to answer for it."""
+        try:
+            image = convert()
+        except FramehookError:
+            raise
+        except Exception as error:
+            raise SourceError(f"{self!r}: its picture cannot be converted: {type(error).__name__}: {error}") from error
+        if not isinstance(image, np.ndarray) or image.shape != (height, width, 3) or image.dtype != np.uint8:
+            got = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise SourceError(f"{self!r}: its picture must be a ({height}, {width}, 3) uint8 array in RGB, got {got}")
+        return image
 
     def __repr__(self) -> str:
         return f"Frame({self.stream.name!r}, index={self.index}, seconds={self.seconds:.3f}, {self.width} x {self.height})"

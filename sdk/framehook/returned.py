@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from framehook.contracts import Column, Source
 from framehook.detections import Detections
-from framehook.frame import Frame, StreamInfo
+from framehook.frame import Frame, Picture, StreamInfo
 from framehook.results import Event, FrameResult
 
 _ROUNDING = 1e-3  # by how much a probability may miss 0 and 1
@@ -29,14 +29,21 @@ def frames(source: Source) -> Iterator[Frame]:
     """Go through a source's frames.
 
     Raises:
-        ValueError: something among them is no frame, or a frame of another stream.
+        ValueError: something among them is no frame, or a frame of another stream, or has no picture or a number out of turn.
     """
     name = info(source).name
+    last, pictures = -1, set()
     for given in source:
         if not isinstance(given, Frame):
             raise ValueError(f"gave {_kind(given)} for a frame, wanted a Frame; ArraySource makes frames of pictures")
         if given.stream.name != name:
             raise ValueError(f"gave a frame of the stream '{given.stream.name}', wanted one with stream=self.info, '{name}'")
+        if type(given.picture) not in pictures and not isinstance(given.picture, Picture):
+            raise ValueError(f"gave {_kind(given.picture)} for a frame's picture, wanted one with rgb() and scaled()")
+        if given.index <= last:
+            raise ValueError(f"gave frame {given.index} after frame {last}, wanted numbers that rise")
+        pictures.add(type(given.picture))
+        last = given.index
         yield given
 
 

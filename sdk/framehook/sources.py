@@ -113,6 +113,9 @@ def open_sources(
 class ArraySource:
     """Pictures that the embedding program has, one by one: an iterable is drawn from as frames are asked for, never as a whole.
 
+    Those of a list or an array are used where they lie: do not change them during the run. Those of any other iterable are
+    copied, for it may fill the same memory again.
+
     Args:
         images: (height, width, 3) uint8 RGB arrays, all of one size, or pairs of a time in seconds and such an array.
         name: the stream's name.
@@ -130,6 +133,7 @@ class ArraySource:
         if first is None:
             raise UsageError(f"source '{name}' has no picture; give at least one")
         self._items = enumerate(chain([first], iterator))
+        self._stay = isinstance(images, (list, tuple, np.ndarray))
         self._timed = isinstance(first, tuple)
         self._rate = Fraction(rate).limit_denominator(1_000_000)
         size = _picture(name, 0, first[1] if isinstance(first, tuple) else first).rgb().shape  # (height, width, 3)
@@ -173,6 +177,8 @@ class ArraySource:
         if image.shape[:2] != (self._info.height, self._info.width):
             size, wanted = f"{image.shape[1]} x {image.shape[0]}", f"{self._info.width} x {self._info.height}"
             raise UsageError(f"source '{name}': picture {index} must be {wanted} like the first, got {size}; resize it")
+        if not self._stay:
+            picture = ArrayPicture(image.copy())
         return Frame(stream=self._info, index=index, pts=pts, time_base=_TICK if self._timed else 1 / self._rate, picture=picture)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framehook.detections import Detections
-from framehook.errors import FramehookError, StageError
+from framehook.errors import FramehookError, SourceError, StageError
 from framehook.frame import Frame
 from framehook.results import Event, FrameResult
 from framehook.stages import Stages
@@ -103,6 +103,7 @@ def _stage_error(frame: Frame, failure: CallError) -> StageError:
     cause = failure.__cause__
     where = f"frame {frame.index} ({frame.seconds:.3f} s) of stream '{frame.stream.name}'"
     what = str(cause) if isinstance(cause, FramehookError) else f"{type(cause).__name__}: {cause}"
-    error = StageError(f"plugin '{failure}' failed on {where}: {what}")
+    # A picture that cannot be converted is told by whoever first looks at it, and is not that plugin's fault.
+    error = StageError(what if isinstance(cause, SourceError) else f"plugin '{failure}' failed on {where}: {what}")
     error.__cause__ = cause
     return error

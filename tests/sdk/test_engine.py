@@ -308,15 +308,23 @@ class Source:
         pass
 
 
+FRAME = make_frame(grey_image(64, 48), stream=Source.info)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         (Source(images(2)), r"gave a value of type ndarray for a frame, wanted a Frame; ArraySource makes frames of pictures"),
         (Source([make_frame(grey_image(64, 48))]), r"gave a frame of the stream 'test', wanted one with .* 'door'"),
+        (
+            Source([replace(FRAME, picture=FRAME.image)]),
+            r"gave a value of type ndarray for a frame's picture",
+        ),
+        (Source([FRAME, FRAME]), r"gave frame 0 after frame 0, wanted numbers that rise"),
         (Source(), r"source 'door' gave no frame: if it was read or closed before, make it anew"),
         (SourceSpec(name="door", open=lambda: Source(info="door")), r"gave a value of type str for its info"),
     ],
-    ids=["pictures", "another stream", "nothing", "info"],
+    ids=["pictures", "another stream", "no picture", "twice", "nothing", "info"],
 )
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_source_that_breaks_its_contract_is_named(source, message, renamed):
@@ -324,6 +332,50 @@ def test_a_source_that_breaks_its_contract_is_named(source, message, renamed):
     spec = replace(source, name=name) if isinstance(source, SourceSpec) else SourceSpec(name=name, open=lambda: source)
     with pytest.raises(SourceError, match=message.replace("source 'door'", f"source '{name}'")):
         list(pipeline().run(spec))
+
+
+class Looking(FixedDetector):
+    """A detector that looks at the pictures."""
+
+    def detect(self, frames):
+        return [Detections(boxes=[[0, 0, 5, 5]], attributes={"grey": [frame.image.mean()]}) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda: np.zeros((24, 32, 3), np.uint8), r"must be a \(48, 64, 3\) uint8 array in RGB, got \(24, 32, 3\) uint8"),
+        (lambda: np.zeros((48, 64, 3)), r"got \(48, 64, 3\) float64"),
+        (lambda: None, r"got NoneType"),
+        (lambda: 1 / 0, r"cannot be converted: ZeroDivisionError: division by zero"),
+    ],
+    ids=["another size", "floats", "nothing", "an error"],
+)
+def test_a_source_answers_for_its_pictures_and_not_the_plugin_that_looks_at_them(given, message):
+    class Picture:
+        def rgb(self):
+            return given()
+
+        def scaled(self, width, height):
+            return given()
+
+    with pytest.raises(StageError, match=message) as raised:
+        list(pipeline(detector=Looking()).run(Source([replace(FRAME, picture=Picture())])))
+    assert str(raised.value).startswith("Frame('door', index=0")
+
+
+def test_a_picture_may_show_memory_that_its_source_writes_into_again():
+    memory = np.zeros((48, 64, 3), np.uint8)
+
+    class Picture:
+        def rgb(self):
+            return memory
+
+        def scaled(self, width, height):
+            return memory
+
+    list(pipeline(detector=Looking()).run(Source([replace(FRAME, picture=Picture())])))
+    assert memory.flags.writeable
 
 
 def test_a_source_is_read_once_and_says_so():

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from framehook import Detections, Pipeline, RunError, SourceError, StageError
-from framehook.testing import FixedDetector, MemorySink, grey_image
+from framehook import Detections, Pipeline, RunError, SourceError, StageError, StreamInfo
+from framehook.testing import FixedDetector, MemorySink, grey_image, make_frame
 
 PICTURE = grey_image(64, 48)
 
@@ -195,3 +195,30 @@ def test_of_two_equal_sinks_the_one_that_fails_is_lost():
     good, bad = Counting(), Counting(fails=True)
     list(pipeline(sinks=[good, bad], on_error="isolate").run([PICTURE] * 4))
     assert (good.seen, bad.seen) == ([0, 1, 2, 3], [0])
+
+
+class Waiting:
+    """A source that gives one frame, and then waits for the next one until it is closed."""
+
+    def __init__(self, name, *, live):
+        self.info = StreamInfo(name=name, width=64, height=48, live=live)
+        self.waits, self.closed = threading.Event(), threading.Event()
+
+    def __iter__(self):
+        yield make_frame(PICTURE, stream=self.info)
+        self.waits.set()
+        self.closed.wait()
+
+    def close(self):
+        self.closed.set()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_source_that_waits_is_closed_when_the_run_ends(live, caplog):
+    sources = [Waiting("door", live=live), Waiting("gate", live=live)]
+    with pipeline().run(sources) as run:
+        next(iter(run))
+        assert all(source.waits.wait(10) for source in sources)
+    assert all(source.closed.is_set() for source in sources)
+    assert all(statistics.interrupted for statistics in run.statistics.values())
+    assert "does not stop" not in caplog.text

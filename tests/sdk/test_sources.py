@@ -335,6 +335,24 @@ def test_what_only_looks_like_a_source_is_refused(given):
         open_sources(given)
 
 
+def test_pictures_of_an_iterable_that_uses_its_memory_again_are_copied():
+    def camera():
+        memory = np.empty((48, 64, 3), np.uint8)
+        for number in range(5):
+            memory[:] = grey_of(number)
+            yield memory
+
+    frames = list(ArraySource(camera()))
+    assert [frame_number(frame.image) for frame in frames] == [0, 1, 2, 3, 4]
+
+
+def test_pictures_of_a_list_are_used_where_they_lie():
+    pictures = greys(2)
+    frames = list(ArraySource(pictures))
+    assert all(np.shares_memory(frame.image, picture) for frame, picture in zip(frames, pictures, strict=True))
+    assert all(picture.flags.writeable for picture in pictures)
+
+
 def test_closing_ends_the_stream():
     source = ArraySource(greys(5))
     frames = iter(source)
