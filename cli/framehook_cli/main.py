@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from framehook import Plugins, RunError, UsageError, did_you_mean, load_plugins
+from framehook import FramehookError, Plugins, RunError, StageError, UsageError, did_you_mean, load_plugins
 
 _HELP_WIDTH = 90
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -32,6 +32,23 @@ _COMMANDS = {
 
 class _Commands(click.Group):
     """A group whose own commands are imported when they are run, and that suggests the nearest one for a mistyped one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.givers: dict[str, str] = {}
+        """The plugin that each added command is of."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (FramehookError, click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            name = ctx.invoked_subcommand or ""
+            if name not in self.givers:
+                raise
+            what = f"{type(error).__name__}: {error}"
+            raise StageError(f"command '{name}' of plugin '{self.givers[name]}' failed: {what}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*_COMMANDS, *super().list_commands(ctx)])
@@ -114,10 +131,16 @@ def _help_of(error: click.ClickException) -> str:
 
 
 def _add_plugin_commands(installed: Plugins) -> None:
+    log = logging.getLogger("framehook")
     for implementation in installed.manager.hook.framehook_register_commands.get_hookimpls():
+        plugin, before = implementation.plugin_name, dict(cli.commands)
         try:
             implementation.function(cli)
-        except Exception as error:  # a broken plugin must not take the other commands along
-            logging.getLogger("framehook").warning(
-                "the commands of plugin '%s' are not there: %s", implementation.plugin_name, error
-            )
+        except (Exception, SystemExit) as error:  # a broken plugin must not take the other commands along
+            log.warning("the commands of plugin '%s' are not there: %s", plugin, error)
+        for name in {name for name, command in cli.commands.items() if before.get(name) is not command}:
+            if name not in _COMMANDS and cli.givers.setdefault(name, plugin) == plugin:
+                continue
+            log.warning("plugin '%s' offers a command '%s', which there is already: it is left out", plugin, name)
+            cli.commands.pop(name)
+            cli.commands.update({name: before[name]} if name in before else {})

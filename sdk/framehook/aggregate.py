@@ -196,7 +196,7 @@ class TrackAggregator:
 
 
 def _says_nothing(value: Any) -> bool:
-    return not value if isinstance(value, str) else bool(np.isnan(value))
+    return not value if isinstance(value, str) else not np.isfinite(value)
 
 
 def _value(track: _Track, column: Column) -> Any:

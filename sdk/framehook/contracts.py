@@ -24,7 +24,7 @@ class Column:
     - `last`: the latest value.
 
     Raises:
-        ValueError: an unknown aggregate, or one that lacks its `of` or its `categories`.
+        ValueError: no name, an unknown aggregate, or one that lacks its `of` or its `categories`.
     """
 
     name: str
@@ -37,6 +37,11 @@ class Column:
     """The words that a `vote` column may hold."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"a column's name must be a word, got {self.name!r}")
+        categories: object = self.categories
+        if not isinstance(categories, Sequence) or isinstance(categories, str) or not all(isinstance(w, str) for w in categories):
+            raise ValueError(f"column '{self.name}': categories must be a tuple of words, got {self.categories!r}")
         if self.aggregate not in get_args(Aggregate):
             raise ValueError(
                 f"column '{self.name}': aggregate is one of {', '.join(get_args(Aggregate))}, got {self.aggregate!r}"

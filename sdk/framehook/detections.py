@@ -16,7 +16,7 @@ Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.integer[Any]] | slice | Sequenc
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One row of a `Detections`, in plain Python numbers."""
+    """One row of a `Detections`, in plain Python numbers but for attributes of several values."""
 
     box: tuple[float, float, float, float]
     """x1, y1, x2, y2 in pixels."""
@@ -189,15 +189,21 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _words(names: Sequence[str] | NDArray[np.str_]) -> tuple[str, ...]:
-    if isinstance(names, tuple):
+    if isinstance(names, tuple) and all(isinstance(word, str) for word in names):
         return names
     if isinstance(names, str) or not isinstance(names, (Sequence, np.ndarray)):
         raise ValueError(f"names must be a tuple of words, such as ('face', 'person'), got {names!r}")
-    return tuple(map(str, names))
+    words = tuple(names.tolist() if isinstance(names, np.ndarray) else names)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"names must be a tuple of words, such as ('face', 'person'), got {names!r}")
+    return words
 
 
 def _column(name: str, values: ArrayLike | None, n: int, dtype: type[np.generic], missing: float) -> NDArray[Any]:
-    array = np.full(n, missing, dtype) if values is None else np.array(values, dtype=dtype)
+    given = np.full(n, missing, dtype) if values is None else np.asarray(values)
+    array = np.array(given, dtype=dtype)
+    if dtype is np.int64 and given.dtype.kind == "f" and not np.array_equal(array, given):
+        raise ValueError(f"{name} must be whole numbers, got {given.tolist()}")
     if array.shape != (n,):
         raise ValueError(f"{name} must be ({n},) like the boxes, got {array.shape}")
     return _read_only(array)

@@ -82,7 +82,12 @@ class Following:
         if refiner is None or not due:
             return
         frames, near = [item.frame for item in due], [item.near for item in due]
-        found = self._ask(refiner, "refine", due, lambda: returned.one_each(refiner.refine(frames, near), frames=len(frames)))
+
+        def refine() -> list[Detections]:
+            found = returned.one_each(refiner.refine(frames, near), frames=len(frames))
+            return list(map(returned.found_again, found, near))
+
+        found = self._ask(refiner, "refine", due, refine)
         for item, refined in zip(due, found, strict=True):
             item.detections = refined
             # A tracker also expects those it has lost from sight; these need not be there.
@@ -101,4 +106,4 @@ class Following:
 
 
 def _tracked(tracker: Tracker, item: Item) -> Detections:
-    return returned.same_rows(tracker.update(item.frame, item.detections), item.detections)
+    return returned.tracked(tracker.update(item.frame, item.detections), item.detections)

@@ -7,14 +7,23 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import metadata
+from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import pluggy
 
 from framehook import hookspecs
-from framehook.errors import DuplicatePluginError, FramehookError, OptionError, PluginNotFoundError, StageError, did_you_mean
+from framehook.errors import (
+    DuplicatePluginError,
+    FramehookError,
+    OptionError,
+    PluginNotFoundError,
+    StageError,
+    UsageError,
+    did_you_mean,
+)
 from framehook.options import check_options, options_of, parse_spec
 
 Kind: TypeAlias = Literal["source", "detector", "tracker", "classifier", "analyzer", "sink"]
@@ -103,10 +112,11 @@ class Plugins:
         found = [p for p in of_kind if p.name == short and distribution in ("", p.distribution)]
         if not found:
             names = sorted({plugin.name for plugin in of_kind})
-            broken = [b for b in self.broken if name in (b.entry_point, b.distribution)]
-            reason = f"; '{name}' is installed but broken: {broken[0].reason}" if broken else ""
+            broken = "".join(
+                f"; '{one.distribution}/{one.entry_point}' is installed but broken: {one.reason}" for one in self.broken
+            )
             raise PluginNotFoundError(
-                f"no {kind} is named '{name}'{did_you_mean(name, names)} (there are: {', '.join(names) or 'none'}){reason}"
+                f"no {kind} is named '{name}'{did_you_mean(name, names)} (there are: {', '.join(names) or 'none'}){broken}"
             )
         if len(found) > 1:
             ways = " or ".join(f"'{p.distribution}/{p.name}'" for p in found)
@@ -131,15 +141,21 @@ class Plugins:
         extra = {key: value for key, value in (shared or {}).items() if key in declared and key not in given}
         options = check_options(f"plugin '{name}'", plugin.factory, {**extra, **given})
 
-        def make() -> Any:
-            try:
-                return plugin.factory(**options)
-            except FramehookError:
-                raise
-            except Exception as error:
-                raise StageError(f"plugin '{name}' could not be made: {type(error).__name__}: {error}") from error
+        return partial(made, name, partial(plugin.factory, **options))
 
-        return make
+
+def made(name: str, factory: Callable[[], Any]) -> Any:
+    """Return what a plugin's class makes.
+
+    Raises:
+        StageError: it raised; the error names the plugin.
+    """
+    try:
+        return factory()
+    except FramehookError:
+        raise
+    except Exception as error:
+        raise StageError(f"plugin '{name}' could not be made: {type(error).__name__}: {error}") from error
 
 
 def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
@@ -147,7 +163,15 @@ def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
 
     Args:
         extra: modules or objects with hook implementations, besides the installed ones.
+
+    Raises:
+        UsageError: `extra` is no list, or holds a name.
     """
+    if isinstance(extra, (str, ModuleType)) or not isinstance(extra, Iterable):
+        raise UsageError(f"extra must be a list of modules or objects with hooks, got {extra!r}")
+    extra = list(extra)
+    if names := [given for given in extra if isinstance(given, str)]:
+        raise UsageError(f"extra must be a list of modules or objects with hooks, got the name {names[0]!r}: import it")
     manager = pluggy.PluginManager("framehook")
     manager.add_hookspecs(hookspecs)
     loaded: list[_Loaded] = []
@@ -227,9 +251,11 @@ def _registrar(kind: Kind, distribution: str, version: str, offered: list[Plugin
         if any((plugin.kind, plugin.name) == (kind, name) for plugin in offered):
             raise ValueError(f"the {kind} '{name}' is registered twice")
         try:
-            options_of(factory)
+            options = options_of(factory)
         except Exception as error:  # such as an annotation that names what is imported for type checkers only
             raise TypeError(f"the options of the {kind} '{name}' cannot be read: {type(error).__name__}: {error}") from error
+        if kind == "source" and all(option.name != "address" for option in options):
+            raise TypeError(f"the source '{name}' needs an option `address`: what stands behind {name}://")
         offered.append(Plugin(kind, name, distribution, version, factory))
 
     return register

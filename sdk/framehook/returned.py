@@ -1,13 +1,15 @@
 """What plugins return, held against their contracts before anybody relies on it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framehook.contracts import Column, Source
-from framehook.detections import Detections
+from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Frame, Picture, StreamInfo
 from framehook.results import Event, FrameResult
 
@@ -18,9 +20,13 @@ def info(source: Source) -> StreamInfo:
     """Return what a source says of its stream.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or cannot be asked for.
     """
-    if not isinstance(given := getattr(source, "info", None), StreamInfo):
+    try:
+        given: object = source.info
+    except Exception as error:
+        raise ValueError(f"raised {type(error).__name__} when asked for its info: {error}") from error
+    if not isinstance(given, StreamInfo):
         raise ValueError(f"gave {_kind(given)} for its info, wanted a StreamInfo")
     return given
 
@@ -64,11 +70,42 @@ def detections(given: Detections) -> Detections:
     """Return the detections of one frame.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: they are something else, or have boxes that are no numbers or scores beyond 0 to 1.
     """
     if not isinstance(given, Detections):
         raise ValueError(f"returned {_kind(given)} for a frame, wanted Detections")
+    if not np.isfinite(given.boxes).all():
+        raise ValueError(f"returned the boxes {given.boxes.tolist()}, wanted finite numbers")
+    if _beyond_shares(given.scores).any():
+        raise ValueError(f"returned the scores {given.scores.tolist()}, wanted 0 to 1")
     return given
+
+
+def found_again(after: Detections, before: Detections) -> Detections:
+    """Return what a refiner has found of what was there.
+
+    Raises:
+        ValueError: something of it was not there before, or is there more often.
+    """
+    new = Counter(after.tracks.tolist()) - Counter(before.tracks.tolist())
+    if new:
+        raise ValueError(
+            f"returned detections of the tracks {after.tracks.tolist()} for those of {before.tracks.tolist()}, "
+            "wanted some of these, each once at most"
+        )
+    return after
+
+
+def tracked(after: Detections, before: Detections) -> Detections:
+    """Return the same detections with their tracks.
+
+    Raises:
+        ValueError: they are not the same ones, a track has two of them, or an id is neither positive nor -1.
+    """
+    ids = same_rows(after, before).tracks[after.tracks != NO_TRACK].tolist()
+    if len(set(ids)) < len(ids) or any(track < 1 for track in ids):
+        raise ValueError(f"returned the tracks {after.tracks.tolist()}, wanted positive ids, each once, and -1 for none")
+    return after
 
 
 def same_rows(after: Detections, before: Detections) -> Detections:
@@ -136,9 +173,12 @@ def _check_numbers(name: str, values: NDArray[Any]) -> None:
 
 def _check_shares(name: str, values: NDArray[Any]) -> None:
     _check_numbers(name, values)
-    for value in values.tolist():
-        if value < -_ROUNDING or value > 1 + _ROUNDING:  # NaN is neither: it says nothing
-            raise ValueError(f"gave column '{name}' the value {value:g}, wanted 0 to 1")
+    for value in values[_beyond_shares(values)].tolist():
+        raise ValueError(f"gave column '{name}' the value {value:g}, wanted 0 to 1")
+
+
+def _beyond_shares(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return (values < -_ROUNDING) | (values > 1 + _ROUNDING)  # NaN is neither: it says nothing
 
 
 def result(given: FrameResult) -> FrameResult:
@@ -153,6 +193,10 @@ def result(given: FrameResult) -> FrameResult:
         raise ValueError(f"returned a FrameResult with {_kind(given.detections)} for its detections, wanted Detections")
     if not isinstance(given.events, tuple) or not all(isinstance(event, Event) for event in given.events):
         raise ValueError(f"returned a FrameResult with the events {given.events!r}, wanted a tuple of Event")
+    for event in given.events:
+        kind, seconds, track = cast("tuple[object, ...]", (event.kind, event.seconds, event.track))
+        if not (isinstance(kind, str) and isinstance(seconds, Real) and isinstance(track, Integral)):
+            raise ValueError(f"returned {event!r}, wanted a word for its kind, a number of seconds, and a track or -1")
     return given
 
 

@@ -18,7 +18,7 @@ from glob import glob, has_magic
 from io import IOBase
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -201,7 +201,7 @@ class _Finder:
                 yield from self._text(what)
         elif isinstance(what, SourceSpec):
             yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
-        elif isinstance(what, Source):
+        elif _is_source(what):
             try:
                 info = returned.info(what)
             except ValueError as error:
@@ -215,6 +215,8 @@ class _Finder:
     def _several(self, items: Iterable[object]) -> Iterator[_Found]:
         iterator = iter(items)
         head = list(islice(iterator, 1))
+        if head and isinstance(head[0], Frame):
+            raise UsageError("frames alone are no source: give a Source, which has `info` and close() besides, or give pictures")
         if head and _is_picture(head[0]):
             images = items if isinstance(items, Sized) else chain(head, iterator)
             yield _Found("arrays", lambda name: ArraySource(images, name=name))  # type: ignore[arg-type]  # it checks each
@@ -326,6 +328,13 @@ class _Renamed:
 
 def _named(source: Source, name: str) -> Source:
     return source if returned.info(source).name == name else _Renamed(source, name)
+
+
+def _is_source(what: object) -> TypeGuard[Source]:
+    try:
+        return isinstance(what, Source)
+    except Exception:  # Python 3.11 asks it for its `info`, which may raise
+        return True
 
 
 def _picture(name: str, index: int, image: Image) -> ArrayPicture:

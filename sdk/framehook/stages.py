@@ -1,13 +1,15 @@
 """Stages: as a user gives them, by name, as a class, or as an object that keeps the Protocol; and as a run asks them."""
 
 import copy
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from framehook.contracts import Analyzer, Classifier, Column, Detector, Sink, Tracker
 from framehook.errors import UsageError
-from framehook.plugins import Kind, Plugins
+from framehook.plugins import Kind, Plugins, made
 
 _CONTRACTS: Mapping[Kind, tuple[type, str]] = {
     "detector": (Detector, "detect(frames)"),
@@ -31,8 +33,8 @@ class Stages:
     """Shared by all streams."""
     make_analyzers: Sequence[Callable[[], Analyzer]]
     """Each called once for each stream."""
-    names: Mapping[type, str]
-    """What to call the objects of each class in messages."""
+    names: Mapping[type, Sequence[str]]
+    """What the objects of each class are called in messages: several names where it was asked for by several."""
     detect_every: int | None = 1
     """Detect on every n-th frame, and follow in between; None chooses by the frames' times where the detector is a `Refiner`."""
     classify_every: int | None = None
@@ -40,7 +42,7 @@ class Stages:
 
     def name(self, stage: object) -> str:
         """Return what to call a stage in messages."""
-        return self.names.get(type(stage), type(stage).__name__)
+        return " or ".join(self.names.get(type(stage), [type(stage).__name__]))
 
 
 def check_columns(stages: Stages) -> None:
@@ -56,6 +58,8 @@ def check_columns(stages: Stages) -> None:
             raise UsageError(f"classifier '{name}': columns must be a tuple of Column, got {classifier.columns!r}")
         votes = [column.name for column in classifier.columns if column.aggregate == "vote"]
         for column in classifier.columns:
+            if givers.get(column.name) == name:
+                raise UsageError(f"classifier '{name}' gives the column '{column.name}' twice: give each a name of its own")
             if column.name in givers:
                 raise UsageError(
                     f"column '{column.name}' comes from classifier '{givers[column.name]}' and from '{name}': use one of them"
@@ -79,7 +83,7 @@ class StageMaker:
     def __init__(self, plugins: Plugins, shared: Mapping[str, Any]) -> None:
         self._plugins = plugins
         self._shared = shared
-        self.names: dict[type, str] = {}
+        self.names: dict[type, list[str]] = {}
 
     def maker(self, kind: Kind, given: object) -> Callable[[], Any]:
         """Check a stage now, and return what makes its object.
@@ -95,19 +99,26 @@ class StageMaker:
             name = given.partition(":")[0] if isinstance(given, str) else str(given["name"])
             return lambda: self._checked(kind, make(), name)
         if isinstance(given, type):
-            return lambda: self._checked(kind, given(), given.__name__)
+            return lambda: self._checked(kind, made(given.__name__, given), given.__name__)
         self._checked(kind, given, type(given).__name__)
         if kind in _ONE_PER_STREAM:
             unused = _copy_of(kind, given)
             return lambda: copy.deepcopy(unused)
         return lambda: given
 
-    def _checked(self, kind: Kind, made: object, name: str) -> object:
+    def _checked(self, kind: Kind, stage: object, name: str) -> object:
         protocol, methods = _CONTRACTS[kind]
-        if not isinstance(made, protocol):
-            raise UsageError(f"a {kind} is a plugin's name or an object with {methods}, got {name} of type {type(made).__name__}")
-        self.names[type(made)] = name
-        return made
+        if not made(name, lambda: isinstance(stage, protocol)):  # which looks at properties, too, and these may raise
+            article = "an" if kind.startswith("a") else "a"
+            got = f"{name} of type {type(stage).__name__}"
+            raise UsageError(f"{article} {kind} is a plugin's name or an object with {methods}, got {got}")
+        for method in re.findall(r"(\w+)\(", methods):
+            if inspect.iscoroutinefunction(getattr(stage, method)):
+                raise UsageError(f"{kind} '{name}': nobody would wait for its `async def {method}`; write it with def")
+        names = self.names.setdefault(type(stage), [])
+        if name not in names:
+            names.append(name)
+        return stage
 
 
 def _copy_of(kind: Kind, given: object) -> object:

@@ -1,5 +1,7 @@
 import csv
 import json
+import sys
+import textwrap
 from importlib import metadata
 
 import click
@@ -115,20 +117,58 @@ def test_the_doctor_tells_of_a_broken_plugin(tmp_path, monkeypatch, capsys):
     assert "problem: plugin 'acme' of acme is broken: ModuleNotFoundError" in capsys.readouterr().out
 
 
-def test_the_commands_of_plugins_are_there(tmp_path, monkeypatch, capsys):
-    info = tmp_path / "acme-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[framehook]\nacme = acme_commands\n")
-    (tmp_path / "acme_commands.py").write_text(
-        "import click, framehook\n"
-        "@framehook.hookimpl\n"
-        "def framehook_register_commands(cli):\n"
-        "    @cli.command()\n"
-        "    def greet():\n"
-        "        'Greet.'\n"
-        "        click.echo('hello')\n"
-    )
+@pytest.fixture
+def install_commands(tmp_path, monkeypatch):
+    """Install a plugin of this name that offers commands, given as the source of the hook's body."""
+
+    def install(name, body):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[framehook]\nmine = {name}_commands\n")
+        head = "import click, framehook\n@framehook.hookimpl\ndef framehook_register_commands(cli):\n"
+        monkeypatch.delitem(sys.modules, f"{name}_commands", raising=False)
+        (tmp_path / f"{name}_commands.py").write_text(head + textwrap.indent(textwrap.dedent(body), "    "))
+
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(cli, "commands", {})
+    monkeypatch.setattr(cli, "givers", {})
+    return install
+
+
+GREET = """
+    @cli.command()
+    def greet():
+        'Greet.'
+        click.echo('hello')
+"""
+
+
+def test_the_commands_of_plugins_are_there(install_commands, capsys, caplog):
+    install_commands("acme", GREET)
+    for _ in range(2):
+        assert run(["greet"]) == 0
+        assert capsys.readouterr().out == "hello\n"
+    assert not caplog.records
+
+
+def test_a_command_that_fails_is_told_with_its_plugin(install_commands, capsys):
+    install_commands("acme", GREET.replace("click.echo('hello')", "raise ValueError('no tongue')"))
+    assert run(["greet"]) == 1
+    assert "framehook: command 'greet' of plugin 'acme/mine' failed: ValueError: no tongue" in capsys.readouterr().err
+
+
+def test_a_command_of_our_own_is_not_replaced(install_commands, capsys, caplog):
+    install_commands("acme", GREET.replace("def greet", "def doctor"))
+    assert run(["doctor", "--json"]) == 0
+    assert "versions" in json.loads(capsys.readouterr().out)
+    assert "plugin 'acme/mine' offers a command 'doctor', which there is already: it is left out" in caplog.text
+
+
+def test_of_two_commands_of_one_name_one_is_left_out_and_told(install_commands, capsys, caplog):
+    install_commands("acme", GREET)
+    install_commands("zeta", GREET.replace("hello", "good-bye"))
     assert run(["greet"]) == 0
-    assert capsys.readouterr().out == "hello\n"
+    kept = {"hello\n": "acme", "good-bye\n": "zeta"}[capsys.readouterr().out]
+    [record] = caplog.records
+    assert f"plugin '{'zeta' if kept == 'acme' else 'acme'}/mine' offers a command 'greet'" in record.getMessage()

@@ -107,6 +107,8 @@ def test_a_view_that_says_nothing_changes_nothing():
     said = report(aggregator, faces([1]), view(1, age=np.nan, std=4, gender="", score=np.nan, quality=1.0), [0])
     assert (said["age"], said["age_std"], said["gender_score"]) == pytest.approx((30, 4, 0.9))
     assert said["gender"].tolist() == ["male"]
+    said = report(aggregator, faces([1]), view(1, age=np.inf, std=4, gender="male", score=0.9, quality=1.0), [0])
+    assert (said["age"], said["age_std"]) == pytest.approx((30, 4))
 
 
 def last(*said):
@@ -164,10 +166,17 @@ def test_means_are_as_exact_as_what_was_given(given, wanted):
         ({"aggregate": "median"}, "aggregate is one of mean, std, vote, probability, last, got 'median'"),
         ({"aggregate": "std"}, "'std' needs of=…, the name of the column that it belongs to"),
         ({"aggregate": "probability"}, "'probability' needs of=…, the name of the column that it belongs to"),
+        ({"aggregate": "vote", "categories": "xyz"}, "categories must be a tuple of words, got 'xyz'"),
         ({"aggregate": "vote"}, r"'vote' needs categories=…, such as \('yes', 'no'\), got \(\)"),
     ],
-    ids=["unknown", "std", "probability", "vote"],
+    ids=["unknown", "std", "probability", "words", "vote"],
 )
 def test_a_column_that_lacks_what_its_aggregate_needs_is_refused(column, message):
     with pytest.raises(ValueError, match=f"^column 'c': {message}$"):
         Column(name="c", **column)
+
+
+@pytest.mark.parametrize("name", ["", 3])
+def test_a_column_without_a_name_is_refused(name):
+    with pytest.raises(ValueError, match=f"a column's name must be a word, got {name!r}"):
+        Column(name=name)

@@ -192,7 +192,7 @@ def test_a_detectors_quality_weighs_no_classifiers_view():
     ("classifiers", "message"),
     [
         ([Saying(LEVEL), Losing(LEVEL)], "column 'level' comes from classifier 'Saying' and from 'Losing': use one of them"),
-        ([Saying(LEVEL, LEVEL)], "column 'level' comes from classifier 'Saying' and from 'Saying'"),
+        ([Saying(LEVEL, LEVEL)], "classifier 'Saying' gives the column 'level' twice"),
         (
             [Saying(LEVEL), Losing(SCORE)],
             r"classifier 'Losing': column 'score' is .* of 'mood', .* 'vote' columns \(it has none\)",

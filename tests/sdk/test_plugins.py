@@ -12,6 +12,7 @@ from framehook import (
     PluginNotFoundError,
     Plugins,
     StageError,
+    UsageError,
     hookimpl,
     load_plugins,
 )
@@ -86,6 +87,7 @@ def test_an_installed_plugin_is_found_with_its_options(tmp_path, monkeypatch):
         (DETECTOR.replace('"mine"', "5"), "a detector is registered as 5: a name is letters, digits"),
         (DETECTOR.replace('"mine"', '"my/own"'), "a detector is registered as 'my/own': a name is letters, digits"),
         (DETECTOR.replace("@hookimpl", ""), "'framehook_register_detectors' is no hook yet: put @hookimpl above it"),
+        (DETECTOR.replace("detectors(", "sources("), "the source 'mine' needs an option `address`: what stands behind mine://"),
         (DETECTOR.replace("size: int", "size: 'Unknown'"), "the options of the detector 'mine' cannot be read: NameError"),
     ],
     ids=[
@@ -98,6 +100,7 @@ def test_an_installed_plugin_is_found_with_its_options(tmp_path, monkeypatch):
         "no name",
         "bad name",
         "no decorator",
+        "no address",
         "annotation of unknown type",
     ],
 )
@@ -112,7 +115,7 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_the_others_work(tmp_path,
 
 def test_asking_for_a_broken_plugin_says_why_it_is_not_there(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, distribution="acme-broken", entry_point="mine", source="raise OSError('disk')")
-    with pytest.raises(PluginNotFoundError, match="'mine' is installed but broken: OSError: disk"):
+    with pytest.raises(PluginNotFoundError, match="'acme-broken/mine' is installed but broken: OSError: disk"):
         load_plugins().find("detector", "mine")
 
 
@@ -155,3 +158,9 @@ def test_the_example_plugin_keeps_to_the_public_names(monkeypatch):
     assert plugins.find("analyzer", "entry").factory is framehook_example.EntryAnalyzer
     assert plugins.maker("detector", "bright:threshold=200")().threshold == 200
     assert Detections.empty().names == ("face",)
+
+
+@pytest.mark.parametrize("extra", ["mine", ["mine"], sys], ids=["a name", "names", "a module"])
+def test_extra_plugins_are_a_list_of_modules_or_objects(extra):
+    with pytest.raises(UsageError, match="extra must be a list of modules or objects with hooks, got "):
+        load_plugins(extra=extra)
