@@ -1,5 +1,6 @@
 from . import geometry as geometry
 from .contracts import (
+    AmendingSink,
     Analyzer,
     Classifier,
     Column,
@@ -43,6 +44,7 @@ from .video import VideoSource, VideoWriter
 __all__ = [
     "KINDS",
     "NO_TRACK",
+    "AmendingSink",
     "Analyzer",
     "ArraySource",
     "BrokenPlugin",

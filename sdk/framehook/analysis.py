@@ -1,5 +1,6 @@
 """What happens to a batch of frames: detect or refine, track, classify, analyze. No threads here."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -12,8 +13,10 @@ from framehook.following import Following
 from framehook.frame import Frame
 from framehook.results import FrameResult
 from framehook.stages import Stages
-from framehook.steps import Item, Step, ask, attempt
+from framehook.steps import CallError, Item, Step, ask, attempt
 from framehook.stream_state import StreamState
+
+log = logging.getLogger("framehook")
 
 
 class Analysis:
@@ -23,6 +26,7 @@ class Analysis:
         self._classifiers = stages.classifiers
         self._ask = partial(ask, stages)
         self._following = Following(stages)
+        self._slow: set[str] = set()  # plugins that fail on batches
         self._after = [Step(self._select, batched=False)]
         for index in range(len(stages.classifiers)):
             self._after += [
@@ -43,13 +47,29 @@ class Analysis:
         for group, steps in [(items, self._following.before), *turns, (items, self._after)]:
             for step in steps:
                 group = [item for item in group if item.place < len(items)]  # what comes after a failure is not delivered
-                good, failure = attempt(step, group)
-                if failure is not None:
-                    error = failure
-                    items = items[: group[good].place]
+                outcome = attempt(step, group)
+                if outcome.of_batch is not None:
+                    self._tell_of_batch(outcome.of_batch, group)
+                if outcome.error is not None:
+                    error = outcome.error
+                    items = items[: group[outcome.good].place]
         for item in items:
             item.state.counters.count(item.detections)
         return [item.result() for item in items], error
+
+    def _tell_of_batch(self, failure: CallError, items: list[Item]) -> None:
+        """Say once that a plugin fails on batches: it takes twice the time, and nobody would know why."""
+        plugin, cause = str(failure), failure.__cause__
+        if plugin in self._slow:
+            return
+        self._slow.add(plugin)
+        why = f"{type(cause).__name__}: {cause}"
+        warning = (
+            f"plugin '{plugin}' failed on {len(items)} frames at once ({why}), and not frame by frame: choose a smaller batch"
+        )
+        log.warning("%s", warning)
+        for counters in {id(item.state): item.state.counters for item in items}.values():
+            counters.warnings.append(warning)
 
     def _select(self, items: list[Item]) -> None:
         for item in items:

@@ -171,3 +171,12 @@ class StreamSink(Sink, Protocol):
     def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
         """Finish what belongs to this stream; called once, after its last result."""
         ...
+
+
+@runtime_checkable
+class AmendingSink(StreamSink, Protocol):
+    """A sink that vouches for the others' files, and may have to take it back."""
+
+    def amend(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Correct what was said of a stream that has ended, perhaps after `close`: `statistics.lost_sinks` names more."""
+        ...

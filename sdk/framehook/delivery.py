@@ -2,13 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import pluggy
 
 from framehook import hookspecs
-from framehook.contracts import Sink, StreamSink
+from framehook.contracts import AmendingSink, Sink, StreamSink
 from framehook.errors import FramehookError, StageError
 from framehook.frame import StreamInfo
 from framehook.results import FrameResult, StreamStatistics
@@ -67,6 +68,8 @@ class Delivery:
         self._on_error = on_error
         self._lost: tuple[str, ...] = ()
         self._open: dict[str, StreamState] = {}
+        self._amending = [sink for _, sink in sinks if isinstance(sink, AmendingSink)]
+        self._ended: list[tuple[StreamInfo, StreamStatistics]] = []  # what these have been told
 
     def write(self, state: StreamState, result: FrameResult) -> None:
         """Give one result to every sink, which is opened for the stream if this is its first.
@@ -77,8 +80,8 @@ class Delivery:
         start = time.perf_counter()
         if state.stream.name not in self._open:
             self._open[state.stream.name] = state
-            self._each(state, "open", lambda sink: sink.open(state.stream))
-        self._each(state, "write", lambda sink: sink.write(result), frame=result)
+            self._each(state, "starting", lambda sink: sink.open(state.stream))
+        self._each(state, "writing", lambda sink: sink.write(result), result=result)
         state.counters.spend("write", time.perf_counter() - start)
 
     def end(self, state: StreamState) -> None:
@@ -95,7 +98,15 @@ class Delivery:
             if isinstance(sink, StreamSink):
                 sink.end(state.stream, state.counters.statistics(state.stream.name))
 
-        self._each(state, "end", end)
+        try:
+            self._each(state, "ending", end)
+        finally:
+            told, state.counters.lost_sinks = state.counters.lost_sinks, self._lost
+            ended = state.stream, state.counters.statistics(state.stream.name)
+            if told != self._lost:  # one failed after others had been told
+                self._amend([ended])
+            if self._amending:
+                self._ended.append(ended)
 
     def close(self) -> None:
         """End what is still open and close every sink, whatever some of them raise.
@@ -104,6 +115,7 @@ class Delivery:
             StageError: the first failure, unless sinks are isolated.
         """
         failures: list[FramehookError] = []
+        unfinished = False
         for state in list(self._open.values()):
             try:
                 self.end(state)
@@ -114,13 +126,30 @@ class Delivery:
                 sink.close()
             except (Exception, SystemExit) as cause:
                 failures.append(_failure(name, "closing", cause))
+                self._lost += (name,)
+                self._ended = [(stream, replace(last, lost_sinks=(*last.lost_sinks, name))) for stream, last in self._ended]
+                unfinished = True
         self._sinks.clear()
+        if unfinished:
+            self._amend(self._ended)
+        self._ended.clear()
         if failures and self._on_error == "raise":
+            for failure in failures[1:]:
+                log.error("%s", failure)
             raise failures[0]
         for failure in failures:
             log.error("%s", failure)
 
-    def _each(self, state: StreamState, doing: str, call: Callable[[Sink], None], *, frame: FrameResult | None = None) -> None:
+    def _amend(self, ended: Sequence[tuple[StreamInfo, StreamStatistics]]) -> None:
+        """Tell those sinks that vouch for the others that one of these was lost since."""
+        for sink in self._amending:
+            for stream, statistics in ended:
+                try:
+                    sink.amend(stream, statistics)
+                except (Exception, SystemExit) as error:
+                    log.error("what was said of stream '%s' could not be corrected: %s", stream.name, error)
+
+    def _each(self, state: StreamState, doing: str, call: Callable[[Sink], None], *, result: FrameResult | None = None) -> None:
         """Call every sink; those that fail are taken out, and told of when all have been called."""
         failures = []
         for entry in list(self._sinks):
@@ -128,21 +157,20 @@ class Delivery:
             try:
                 call(sink)
             except (Exception, SystemExit) as cause:
-                where = (
-                    f"stream '{state.stream.name}'" if frame is None else f"frame {frame.frame.index} of '{state.stream.name}'"
-                )
-                failures.append(_failure(name, f"{_DOING[doing]} {where}", cause))
+                stream = state.stream.name
+                where = f"stream '{stream}'" if result is None else f"frame {result.frame.index} of '{stream}'"
+                failures.append(_failure(name, f"{doing} {where}", cause))
                 self._sinks = [other for other in self._sinks if other is not entry]  # two sinks may be equal
+                self._amending = [other for other in self._amending if other is not sink]
                 self._lost += (name,)
                 _close_quietly(sink)
+        if failures and self._on_error == "raise":
+            for failure in failures[1:]:
+                log.error("%s", failure)
+            raise failures[0]
         for failure in failures:
-            if self._on_error == "raise":
-                raise failure
             log.error("%s; the run goes on without it", failure)
             state.counters.warnings.append(f"{failure}; the run went on without it")
-
-
-_DOING: Mapping[str, str] = {"open": "starting", "write": "writing", "end": "ending"}
 
 
 def _failure(name: str, doing: str, cause: BaseException) -> FramehookError:

@@ -44,6 +44,7 @@ class _Stream:
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self.source: Source | None = None
+        self.woken = False  # closed while it was being read, of which it may complain
         self.counters = Counters()
         self.state: StreamState | None = None
         self.error: FramehookError | None = None
@@ -85,6 +86,7 @@ class Engine:
         self._decoders: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._others: list[threading.Thread] = []
+        self._began = False
         self._left: float | None = None  # when the caller wanted to leave
         self._finished = False
         self._given_up = False
@@ -98,6 +100,7 @@ class Engine:
             StageError: a plugin raised.
             SourceError: a source could not be opened or decoded; the other sources were finished first.
         """
+        self._began = True
         self._decoders += self._start(self._decoding())  # one of them may add another one meanwhile
         self._others = self._start([("inference", self._infer), ("sinks", self._deliver)])
         discard = False
@@ -115,6 +118,12 @@ class Engine:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
         self._left = self._left or time.monotonic()
         self._stop(discard=False)
+
+    def leave_unrun(self) -> None:
+        """Close the sinks of a run that was never begun; one that was has closed them itself."""
+        if not self._began:
+            self._began = True
+            self._delivery.close()
 
     def runs_here(self) -> bool:
         """Say whether the calling thread is one of the run's own, which cannot wait for itself to end."""
@@ -213,11 +222,14 @@ class Engine:
                     if isinstance(source, DamageReporter):
                         stream.counters.damaged = source.damaged
                         stream.counters.warnings.extend(source.warnings)
-        except FramehookError as error:
-            stream.error = error
         except BaseException as error:  # also SystemExit: this thread is ours, and its end must be told
-            stream.error = SourceError(f"source '{stream.spec.name}' failed: {type(error).__name__}: {error}")
-            stream.error.__cause__ = error
+            if stream.woken:
+                log.debug("source '%s' was closed while it was read: %s", stream.spec.name, error)
+            elif isinstance(error, FramehookError):
+                stream.error = error
+            else:
+                stream.error = SourceError(f"source '{stream.spec.name}' failed: {type(error).__name__}: {error}")
+                stream.error.__cause__ = error
         finally:
             if stream.error is not None:
                 stream.counters.error = str(stream.error)
@@ -340,7 +352,7 @@ def _join(threads: list[threading.Thread], seconds: float) -> None:
 
 def _close(stream: _Stream) -> None:
     """Wake a source that waits for something: its decode thread cannot close it before the wait is over."""
-    stream.counters.interrupted = True
+    stream.counters.interrupted = stream.woken = True
     try:
         if stream.source is not None:
             stream.source.close()

@@ -53,6 +53,7 @@ class Run(Iterator[FrameResult]):
             return
         try:
             self._results.close()
+            self._engine.leave_unrun()
         finally:
             self._iterating.release()
         failure, self._engine.failure_after_leaving = self._engine.failure_after_leaving, None

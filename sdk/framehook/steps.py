@@ -78,25 +78,34 @@ def ask(stages: Stages, plugin: object, stage: str, items: list[Item], call: Cal
             item.state.counters.spend(stage, share)
 
 
-def attempt(step: Step, items: list[Item]) -> tuple[int, StageError | None]:
-    """Run a step, frame by frame where it keeps state, or to find which frame of a batch a plugin failed on.
+class Outcome(NamedTuple):
+    """What became of a step."""
 
-    Returns:
-        How many items are good, and what befell the next one.
-    """
+    good: int
+    """How many items it was done to."""
+    error: StageError | None = None
+    """Why it failed for the next one."""
+    of_batch: CallError | None = None
+    """Why a plugin could not do for all at once what it then did frame by frame."""
+
+
+def attempt(step: Step, items: list[Item]) -> Outcome:
+    """Run a step, frame by frame where it keeps state, or to find which frame of a batch a plugin failed on."""
+    of_batch: CallError | None = None
     if step.batched:
         try:
             step.do(items)
-            return len(items), None
+            return Outcome(len(items))
         except CallError as failure:
             if len(items) == 1:
-                return 0, _stage_error(items[0].frame, failure)
+                return Outcome(0, _stage_error(items[0].frame, failure))
+            of_batch = failure
     for i, item in enumerate(items):
         try:
             step.do([item])
         except CallError as failure:
-            return i, _stage_error(item.frame, failure)
-    return len(items), None
+            return Outcome(i, _stage_error(item.frame, failure))
+    return Outcome(len(items), of_batch=of_batch)
 
 
 def _stage_error(frame: Frame, failure: CallError) -> StageError:

@@ -1,7 +1,9 @@
 import itertools
+import json
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from fractions import Fraction
 from functools import partial
 
@@ -19,6 +21,9 @@ from framehook import (
     hookimpl,
     load_plugins,
 )
+from framehook.analysis import Analysis
+from framehook.stages import Stages
+from framehook.stream_state import Counters, StreamState
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, make_frame
 
 
@@ -85,10 +90,12 @@ def test_leaving_the_loop_early_closes_everything_whole():
 
 
 def test_close_is_harmless_before_the_first_result_and_twice():
-    run = pipeline().run(images(10))
+    sink = MemorySink()
+    run = pipeline(sinks=[sink]).run(images(10))
     run.close()
     run.close()
     assert list(run) == []
+    assert sink.closed == 1
 
 
 class Camera:
@@ -174,6 +181,64 @@ def test_a_failing_sink_ends_the_run_or_just_itself():
     assert (len(bad.results), len(good.results)) == (3, 50)
     assert "the run went on without it" in good.ended[0].warnings[0]
     assert good.ended[0].lost_sinks == ("MemorySink",)
+
+
+class Late:
+    """A sink that fails when it is closed, or as a stream ends."""
+
+    def __init__(self, fails="close"):
+        self.fails = fails
+
+    def open(self, stream):
+        pass
+
+    def write(self, result):
+        pass
+
+    def end(self, stream, statistics):
+        if self.fails == "end":
+            raise OSError(f"disk {self.fails}")
+
+    def close(self):
+        if self.fails == "close":
+            raise OSError(f"disk {self.fails}")
+
+
+@pytest.mark.parametrize("fails", ["close", "end"])
+@pytest.mark.parametrize("on_error", ["raise", "isolate"])
+@pytest.mark.parametrize("first", [True, False], ids=["the summary first", "the summary last"])
+def test_a_sink_that_fails_at_its_end_is_no_longer_vouched_for(tmp_path, fails, on_error, first):
+    sinks = ["summary", Late(fails)] if first else [Late(fails), "summary"]
+    run = pipeline(sinks=sinks, on_error=on_error, out=tmp_path).run([iter(images(3)), iter(images(3))])
+    with pytest.raises(StageError, match=f"sink 'Late' failed .*disk {fails}") if on_error == "raise" else nullcontext():
+        list(run)
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]
+    assert {(one["complete"], *one["statistics"]["lost_sinks"]) for one in summaries} == {(False, "Late")}
+
+
+def test_of_several_sinks_that_fail_all_are_told(caplog):
+    with pytest.raises(StageError, match="sink 'Late' failed closing: OSError: disk close"):
+        list(pipeline(sinks=[Late(), Late()]).run(images(3)))
+    assert [record.getMessage() for record in caplog.records] == ["sink 'Late' failed closing: OSError: disk close"]
+
+
+def test_a_plugin_that_fails_on_batches_alone_is_told_of_once(caplog):
+    class Small(FixedDetector):
+        def detect(self, frames):
+            if len(frames) > 1:
+                raise MemoryError("2 GiB")
+            return super().detect(frames)
+
+    stages = Stages(detector=Small(), make_tracker=None, classifiers=[], make_analyzers=[], names={})
+    analysis, counters = Analysis(stages), Counters()
+    state = StreamState(StreamInfo(name="door", width=64, height=48), stages, counters)
+    frames = [make_frame(image, index=i, stream=state.stream) for i, image in enumerate(images(8))]
+    for start in (0, 4):
+        results, error = analysis.process([(state, frame) for frame in frames[start : start + 4]])
+        assert (len(results), error) == (4, None)
+    told = "plugin 'Small' failed on 4 frames at once (MemoryError: 2 GiB), and not frame by frame: choose a smaller batch"
+    assert counters.warnings == [told]
+    assert [record.getMessage() for record in caplog.records] == [told]
 
 
 def test_a_sink_that_is_lost_is_missing_from_later_streams_too():

@@ -95,14 +95,24 @@ def test_a_run_that_was_killed_ends_where_an_uninterrupted_one_does(tmp_path):
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "killed")
 
 
-def test_ctrl_c_leaves_a_checkpoint_at_its_step(tmp_path):
+@pytest.fixture
+def sigterm_is_ctrl_c():
+    """As the command line has it."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_is_ctrl_c")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_checkpoint_at_its_step(tmp_path, kind):
     whole = trainer(tmp_path / "whole")
     run(whole)
     steps = iter(range(12))
 
     def interrupting(network, batch):
         if next(steps) == 4:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(kind)
         return losses(network, batch)
 
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, so that what is saved is whole."""
+"""Ctrl-C, and a request to end, that wait for the end of a step, so that what is saved is whole."""
 
 import signal
 import threading
@@ -9,7 +9,10 @@ from types import FrameType
 
 @contextmanager
 def deferred_interrupt(wanted: threading.Event) -> Iterator[None]:
-    """Set `wanted` at the first Ctrl-C; a second one raises KeyboardInterrupt as usual."""
+    """Set `wanted` at the first Ctrl-C; a second one raises KeyboardInterrupt as usual.
+
+    SIGTERM, by which containers and schedulers end a program, counts as well where the program takes it for Ctrl-C.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
         return
@@ -19,8 +22,12 @@ def deferred_interrupt(wanted: threading.Event) -> Iterator[None]:
             signal.default_int_handler(number, frame)
         wanted.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    kinds = [signal.SIGINT]
+    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+        kinds.append(signal.SIGTERM)
+    before = {kind: signal.signal(kind, note) for kind in kinds}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

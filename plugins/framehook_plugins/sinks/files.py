@@ -64,7 +64,7 @@ class StreamFiles(Generic[F]):
         if self._per_stream and stream.name in self._files:
             raise UsageError(f"two streams are called '{stream.name}' and would write into one file; give each its own name")
         if self._per_stream or not self._files:
-            path = self._path(stream)
+            path = self.path(stream)
             keep_source(path, stream)
             with ExitStack() as closing:
                 if _FIELD in str(Path(self._template).parent):
@@ -106,7 +106,8 @@ class StreamFiles(Generic[F]):
     def _key(self, stream: StreamInfo) -> str:
         return stream.name if self._per_stream else ""
 
-    def _path(self, stream: StreamInfo) -> Path:
+    def path(self, stream: StreamInfo) -> Path:
+        """Return where the stream's file is."""
         # The home folder is expanded first: a stream may be called `~`.
         template = str(Path(self._template).expanduser())
         return self._out / template.replace(_FIELD, file_name(stream.name))

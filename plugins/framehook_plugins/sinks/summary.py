@@ -23,7 +23,7 @@ class SummarySink(FileSink["_SummaryFile"]):
 
     Its `complete` is true where the stream was analysed to its end, without an error and without losing a sink. The summary of
     an earlier run is removed when the stream begins, and the new one appears whole, so one that is there and complete vouches for
-    the files beside it.
+    the files beside it. Where a sink fails later, as it is closed, that is taken back.
 
     Args:
         path: where it is; `{stream}` stands for the stream's name.
@@ -46,6 +46,15 @@ class SummarySink(FileSink["_SummaryFile"]):
         file.write(summarise(stream, statistics, self._settings, recording=file.recording))
         super().end(stream, statistics)
 
+    def amend(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
+        """Take back that the stream is complete."""
+        path = self._files.path(stream)
+        with output_errors(path):
+            content = json.loads(path.read_text(encoding="utf-8"))
+        content["complete"] = False
+        content["statistics"]["lost_sinks"] = list(statistics.lost_sinks)
+        _write(path, content)
+
 
 class _SummaryFile:
     """A file that is there only when it is whole."""
@@ -53,21 +62,29 @@ class _SummaryFile:
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self.recording = describe_file(stream.location)  # as it was before it was read: it may still be growing
         self._path = path
-        self._partial = path.with_name(path.name + ".partial")
+        self._partial = _partial(path)
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             self._partial.touch()  # a place that cannot be written is told now, not after hours of work
 
     def write(self, content: Mapping[str, Any]) -> None:
-        with output_errors(self._path):
-            text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
-            self._partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
-            self._partial.replace(self._path)
+        _write(self._path, content)
 
     def close(self) -> None:
         with output_errors(self._path):
             self._partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with output_errors(path):
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
+        _partial(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
+        _partial(path).replace(path)
 
 
 def describe_file(location: str | None) -> dict[str, Any] | None:
