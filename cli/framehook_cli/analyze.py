@@ -75,7 +75,11 @@ def analyze(
         left = left_over(specs, out=out, settings=pipeline.settings, shared_files=shared)
     if not quiet and len(left) < len(specs):
         click.echo(f"{len(specs) - len(left)} of {len(specs)} sources are complete already", err=True)
-    return _run(pipeline, left, out, quiet=quiet, as_json=as_json) if left else 0
+    if left:
+        return _run(pipeline, left, out, quiet=quiet, as_json=as_json)
+    if as_json:
+        click.echo("[]")
+    return 0
 
 
 def _run(pipeline: Pipeline, specs: list[SourceSpec], out: Path, *, quiet: bool, as_json: bool) -> int:
@@ -136,8 +140,10 @@ def _tell(statistics: StreamStatistics, out: Path) -> None:
 
 def _tell_failures(finished: list[StreamStatistics], failure: FramehookError) -> None:
     """Print one line for each thing that failed."""
-    errors = dict.fromkeys(one.error for one in finished if one.error)
-    for error in errors or [str(failure)]:
+    errors = list(dict.fromkeys(one.error for one in finished if one.error))
+    if not any(error in str(failure) for error in errors):  # else it is one of them, or names them all
+        errors.append(str(failure))
+    for error in errors:
         click.echo(f"framehook: {error}", err=True)
 
 

@@ -83,9 +83,8 @@ def _camera(photograph: Image, progress: float) -> Image:
 
 
 def _save_picture(result: FrameResult, path: Path) -> Path:
-    import cv2
-
     from framehook_plugins.sinks.annotate import draw
+    from framehook_plugins.sinks.video import write_picture
 
-    cv2.imwrite(str(path), cv2.cvtColor(draw(result.frame.image, result.detections), cv2.COLOR_RGB2BGR))
+    write_picture(path, draw(result.frame.image, result.detections))
     return path

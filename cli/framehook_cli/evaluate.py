@@ -1,7 +1,6 @@
 """`framehook evaluate`: how right weights are, on labelled pictures."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from framehook import OutputError
-from framehook_cli.outputs import work_meter
+from framehook_cli.outputs import check_writable, work_meter
 
 FORMATS = ("utkface", "fairface", "imdb-wiki", "table")
 _NAMED = 5  # pictures that cannot be read; the JSON names all
@@ -85,9 +83,9 @@ def evaluate(
 
     json_file = Path(json_path) if json_path not in (None, "-") else None
     if json_file is not None:
-        _check_writable(json_file, "file")
+        check_writable(json_file, kind="file", option="--json")
     if plots is not None:
-        _check_writable(plots, "folder")
+        check_writable(plots, option="--plots")
     read_header(find_weights(weights))  # a damaged file is told before the pictures are read
     classifier = AgeGenderClassifier(weights=weights, device=device, batch=batch)
     reading = trainers.read_selected(data, data_format=data_format, only=only, limit=limit)
@@ -154,16 +152,3 @@ def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "-"
     return f"{100 * value:.1f}" if unit == "%" else f"{value:.2f}" if unit == "years" else f"{value:.3f}"
-
-
-def _check_writable(place: Path, kind: Literal["file", "folder"]) -> None:
-    """Say now what would else be said after the pictures are measured.
-
-    Raises:
-        OutputError: nothing can be written there.
-    """
-    if place.exists() and place.is_dir() is (kind == "file"):
-        raise OutputError(f"cannot write '{place}': it is there, and no {kind}; choose another place")
-    existing = next(folder for folder in (place.absolute().parent, *place.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise OutputError(f"cannot write '{place}': '{existing}' is no folder that one may write into; choose another place")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -34,20 +34,28 @@ def counted(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
-def check_writable(out: Path) -> None:
-    """Say now what would else be said after the models are loaded.
+def check_writable(place: Path, *, kind: Literal["file", "folder"] = "folder", option: str = "--out") -> None:
+    """Say now what would else be said after the work.
+
+    Args:
+        place: where something is to be written, there or not.
+        kind: what it is to be.
+        option: what the place was given by.
 
     Raises:
-        OutputError: the folder cannot be made, or nothing can be written into it.
+        OutputError: it cannot be made, or is there and cannot be written.
     """
+    advice = f"choose another {option}"
     try:
-        existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+        existing = next(each for each in (place.absolute(), *place.absolute().parents) if each.exists())
+        is_there = existing == place.absolute()
     except OSError as error:
-        raise OutputError(f"cannot write results into '{out}': {error.strerror}; choose another --out") from error
-    if not existing.is_dir():
-        raise OutputError(f"cannot write results into '{out}': '{existing}' is a file; choose another --out")
+        raise OutputError(f"cannot write '{place}': {error.strerror}; {advice}") from error
+    if existing.is_dir() is (is_there and kind == "file"):
+        raise OutputError(f"cannot write '{place}': '{existing}' is a {'folder' if existing.is_dir() else 'file'}; {advice}")
     if not os.access(existing, os.W_OK):
-        raise OutputError(f"cannot write results into '{out}': no permission to write in '{existing}'; choose another --out")
+        where = f"in '{existing}'" if existing.is_dir() else "into it"
+        raise OutputError(f"cannot write '{place}': no permission to write {where}; {advice}")
 
 
 class Meter:
@@ -71,6 +79,8 @@ class Meter:
         end = self._end_of(stream)
         if self._bar is not None:
             if stream.name not in self._tasks:
+                for task in self._bar.tasks:  # a folder's files come one after another, and the terminal has few lines
+                    self._bar.update(task.id, visible=not task.finished)
                 total = None if end is None else max(end - first, 0.0)
                 self._tasks[stream.name] = self._bar.add_task(stream.name, total=total, frames=0, rate=0.0)
             self._bar.update(

@@ -179,7 +179,7 @@ def _split(rest: str, whole: str) -> Iterator[str]:
             continue
         if quote:
             quote = "" if character == quote else quote
-        elif character in "\"'":
+        elif character in "\"'" and (depth or part.partition("=")[2] == ""):  # within a value it is an apostrophe
             quote = character
         else:
             depth += (character in "[{") - (character in "]}")

@@ -134,6 +134,15 @@ def test_one_broken_file_does_not_stop_the_others(tmp_path, clip, capsys):
     assert not (tmp_path / "out" / "broken").exists()
 
 
+def test_all_that_failed_is_told(tmp_path, clip, capsys):
+    (tmp_path / "broken.mp4").write_bytes(b"\0" * 5000)
+    (tmp_path / "out" / "grey" / "detections.csv").mkdir(parents=True)
+    assert run(["analyze", str(tmp_path / "broken.mp4"), str(clip), "--out", str(tmp_path / "out"), "--quiet", *FAST]) == 1
+    broken, sink = capsys.readouterr().err.splitlines()
+    assert "broken.mp4" in broken
+    assert "cannot write" in sink
+
+
 def test_a_failed_run_leaves_earlier_results_as_they_were(tmp_path, clip):
     out = tmp_path / "out"
     assert run(["analyze", str(clip), "--out", str(out), "--quiet", *FAST]) == 0
@@ -150,6 +159,9 @@ def test_resume_passes_over_what_is_complete(tmp_path, clip, capsys):
     assert run(arguments) == 0
     assert "1 of 1 sources are complete already" in capsys.readouterr().err
     assert (tmp_path / "out" / "grey" / "summary.json").stat().st_mtime_ns == written
+    capsys.readouterr()
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_resume_does_not_take_the_results_of_another_file_for_its_own(tmp_path, clip, capsys):

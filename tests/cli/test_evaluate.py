@@ -148,9 +148,9 @@ def test_damaged_weights_are_told_before_the_pictures_are_read(evaluate, tmp_pat
 
 def test_a_place_of_the_wrong_kind_is_told_before_the_pictures_are_read(evaluate, tmp_path, capsys):
     (tmp_path / "file").touch()
-    for option, place, kind in (("--json", tmp_path, "file"), ("--plots", tmp_path / "file", "folder")):
+    for option, place, kind in (("--json", tmp_path, "folder"), ("--plots", tmp_path / "file", "file")):
         assert evaluate(option, place, data="nowhere") == 2
-        assert f"cannot write '{place}': it is there, and no {kind}; choose another place" in capsys.readouterr().err
+        assert f"cannot write '{place}': '{place}' is a {kind}; choose another {option}" in capsys.readouterr().err
 
 
 def test_nothing_but_corrupt_pictures_is_a_failure(evaluate, tmp_path, capsys):

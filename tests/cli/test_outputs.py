@@ -51,6 +51,15 @@ def test_a_stream_without_an_end_has_none_in_its_lines(said):
     assert said(results(1.0, stream=live)) == ["door: at 1.0 s, 1 frame"]
 
 
+def test_of_files_that_come_one_after_another_the_bar_shows_those_that_are_not_done():
+    bar = Progress()
+    meter = outputs.Meter(start=0.0, end=None, bar=bar)
+    for name in ("a", "b", "c"):
+        for result in results(0.0, 10.0 if name != "b" else 5.0, stream=replace(STREAM, name=name)):
+            meter.advance(result)
+    assert [(task.description, task.visible) for task in bar.tasks] == [("a", False), ("b", True), ("c", True)]
+
+
 @pytest.mark.parametrize(("seconds", "share"), [((0.0, 5.0), 50), ((95_443.0, 95_448.0), 50), ((3.0, 6.0), 30)])
 def test_a_bar_fills_from_the_first_frame_to_the_end(seconds, share):
     bar = Progress()

@@ -1,5 +1,8 @@
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -9,7 +12,7 @@ import torch
 from framehook import NO_TRACK, ArraySource, Classifier, Detections, DeviceError, ModelError, OptionError, Pipeline
 from framehook.testing import ClassifierConformance, FixedDetector, make_frame
 from framehook_plugins.agegender import checkpoint
-from framehook_plugins.agegender.classifier import AgeGenderClassifier
+from framehook_plugins.agegender.classifier import AgeGenderClassifier, find_weights
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_plugins.agegender.outputs import decode
 from framehook_plugins.agegender.pixels import Normalisation
@@ -242,6 +245,38 @@ def test_weights_that_are_not_there_are_told_with_those_that_are():
         AgeGenderClassifier(weights="nowhere")
 
 
+def test_weights_may_lie_in_the_home_folder(weights, monkeypatch):
+    monkeypatch.setenv("HOME", str(weights.parent))
+    monkeypatch.setenv("USERPROFILE", str(weights.parent))
+    assert find_weights(f"~/{weights.name}") == weights
+
+
+def test_options_that_cannot_be_meant_are_refused():
+    with pytest.raises(OptionError, match="plugin 'age-gender': option 'batch' got 0: input should be greater"):
+        AgeGenderClassifier(batch=0)
+
+
+def test_threads_that_need_the_network_at_once_load_it_once(weights, monkeypatch):
+    classifier = AgeGenderClassifier(weights=str(weights))
+    made, both = [], threading.Barrier(2)
+
+    def load(*_, **__):
+        made.append(threading.current_thread())
+        time.sleep(0)  # lets the other one go on, were it not to wait
+        return object()
+
+    monkeypatch.setattr("framehook_plugins.agegender.inference.Estimator", load)
+
+    def ask():
+        both.wait()
+        return classifier._estimator
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = (asked.result() for asked in [pool.submit(ask), pool.submit(ask)])
+    assert one is other
+    assert len(made) == 1
+
+
 def test_a_graphics_card_that_is_not_there_is_told_at_once(weights):
     if torch.cuda.is_available():
         pytest.skip("this machine has one")
@@ -259,7 +294,7 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
 
 def test_choosing_the_classifier_does_not_load_torch():
     code = (
-        "import sys; from framehook_plugins.agegender.classifier import AgeGenderClassifier; "
+        "import sys; from framehook_plugins.agegender.classifier import AgeGenderClassifier, find_weights; "
         "AgeGenderClassifier(); print('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

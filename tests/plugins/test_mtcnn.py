@@ -257,9 +257,17 @@ def test_where_nothing_is_known_the_picture_is_not_converted(detector: MtcnnDete
     assert [len(found) for found in detector.refine([frame], [Detections.empty()])] == [0]
 
 
-def test_options_that_cannot_be_meant_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"min_face must be at least 1 and factor between 0 and 1, got 0 and 0\.7"):
-        MtcnnDetector(min_face=0, factor=0.7)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"min_face": 0}, "'min_face' got 0: input should be greater than or equal to 6"),
+        ({"factor": 0.95}, "'factor' got 0.95: input should be less than or equal to 0.9"),
+        ({"thresholds": (0.6, 0.7)}, "'thresholds'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=f"^plugin 'mtcnn': option {message}"):
+        MtcnnDetector(**options)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a device that is not there")

@@ -32,8 +32,9 @@ class Plugin:
         ("csv:path=C:\\out\\a.csv", ("csv", {"path": "C:\\out\\a.csv"})),
         ("m:thresholds=[0.6,0.7],x=1", ("m", {"thresholds": "[0.6,0.7]", "x": "1"})),
         ('csv:path="a,b.csv",x=', ("csv", {"path": "a,b.csv", "x": ""})),
+        ("csv:path=O'Brien.csv,x=1", ("csv", {"path": "O'Brien.csv", "x": "1"})),
     ],
-    ids=["name", "two options", "a colon in a value", "commas in brackets", "commas in quotes"],
+    ids=["name", "two options", "a colon in a value", "commas in brackets", "commas in quotes", "an apostrophe"],
 )
 def test_a_spec_is_split_into_name_and_options(text, wanted):
     assert parse_spec(text) == wanted
@@ -45,6 +46,7 @@ def test_a_spec_is_split_into_name_and_options(text, wanted):
         ("mtcnn:40", "'40' in 'mtcnn:40' is not an option: write mtcnn:key=value"),
         ("m:a=1,a=2", "option 'a' is given twice"),
         ("m:a=[1,2", "a bracket or quote is not closed"),
+        ("m:a='1,2", "a bracket or quote is not closed"),
         ("m:a=1,", "'' in 'm:a=1,' is not an option"),
     ],
 )

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -123,6 +124,16 @@ def test_a_run_that_was_interrupted_while_it_wrote_goes_on(prepared, chips, tmp_
     prepare_chips(chips, tmp_path / "faces", resume=True)
 
     assert files(tmp_path / "faces") == files(prepared)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks no folders")
+def test_a_folder_that_is_ready_is_free_for_others(chips, tmp_path):
+    import fcntl
+
+    prepare_chips(chips, tmp_path / "faces")
+    descriptor = os.open(tmp_path / "faces", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(descriptor)
 
 
 def test_a_run_goes_on_with_the_settings_that_it_began_with(chips, tmp_path):

@@ -99,7 +99,7 @@ def prepare(
     rules = rules_of(settings.policies)
     record = {"sources": list(map(str, parsed)), **asdict(settings)}
     target = Target(out)
-    with target.write_errors():
+    with target.at_work():
         if not target.check(record, resume=resume, replace=replace):
             return Prepared(folder=out, counts=read_facts(out)["counts"], is_new=False)
         accounts = _read(parsed, rules)

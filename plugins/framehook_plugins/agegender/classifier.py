@@ -1,7 +1,6 @@
 """The classifier that the pipeline talks to; the network behind it is loaded when first needed."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -9,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from framehook import NO_TRACK, Column, Detections, Frame, OptionError, did_you_mean
+from framehook import NO_TRACK, Column, Detections, Frame, OptionError, check_options, did_you_mean
 from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, moved, squares
 from framehook_plugins.agegender.quality import view_quality
 from framehook_plugins.backends import Backend, Precision, check_backend
 from framehook_plugins.device import Device, resolve_device
+from framehook_plugins.loading import loaded_once
 
 if TYPE_CHECKING:
     from framehook_plugins.agegender.inference import Estimator
@@ -63,6 +63,8 @@ class AgeGenderClassifier:
         flip: bool | Literal["auto"] = "auto",
         batch: Annotated[int, Field(ge=1)] = 64,
     ) -> None:
+        given = {"weights": weights, "device": device, "backend": backend, "precision": precision, "flip": flip, "batch": batch}
+        check_options("plugin 'age-gender'", AgeGenderClassifier, given)
         self._path = find_weights(weights)
         self._device = device
         self._backend: Backend = backend
@@ -119,7 +121,7 @@ class AgeGenderClassifier:
         header = self._estimator.header
         return squares(found.boxes, landmarks_of(found), margin=header.crop_margin, shift=header.crop_shift)
 
-    @cached_property
+    @loaded_once
     def _estimator(self) -> "Estimator":
         from framehook_plugins.agegender.inference import Estimator  # brings torch
 
@@ -143,7 +145,7 @@ def find_weights(name: str) -> Path:
         name = DEFAULT
     if name in bundled:
         return bundled[name]
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_file():
         return path
     raise OptionError(

@@ -1,15 +1,15 @@
 """The detector that the pipeline talks to; the networks behind it are loaded when first needed."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
 
-from framehook import Detections, Frame, Image, OptionError, geometry
+from framehook import Detections, Frame, Image, check_options, geometry
 from framehook_plugins.backends import Backend, check_backend, choose_backend
 from framehook_plugins.device import Device, resolve_device
+from framehook_plugins.loading import loaded_once
 from framehook_plugins.mtcnn.feeding import load_networks
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class MtcnnDetector:
         device: Device = "auto",
         backend: Backend = "auto",
     ) -> None:
-        if min_face < 1 or not 0 < factor < 1:
-            raise OptionError(f"min_face must be at least 1 and factor between 0 and 1, got {min_face} and {factor}")
+        given = {"min_face": min_face, "thresholds": thresholds, "factor": factor, "device": device, "backend": backend}
+        check_options("plugin 'mtcnn'", MtcnnDetector, given)
         self._min_face = min_face
         self._thresholds = thresholds
         self._factor = factor
@@ -86,14 +86,14 @@ class MtcnnDetector:
         )
         return [_same_faces(faces, known) for faces, known in zip(found, near, strict=True)]
 
-    @cached_property
+    @loaded_once
     def _cascade(self) -> "Cascade":
         from framehook_plugins.mtcnn.cascade import Cascade  # brings torch
 
         networks = load_networks(self._backend, self._device)
         return Cascade(networks, min_face=self._min_face, thresholds=self._thresholds, factor=self._factor)
 
-    @cached_property
+    @loaded_once
     def _resident(self) -> "ResidentCascade | None":
         """The cascade for whole pictures on a device of its own; None where the networks run on the CPU."""
         device = resolve_device(self._device)

@@ -1,7 +1,6 @@
 """MTCNN's three networks as the cascade asks them: in pieces that suit the hardware, whatever they run on."""
 
 from collections.abc import Callable
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from framehook_plugins.backends import Backend, Runtime, choose_backend, in_batches, load_runtime
 from framehook_plugins.device import Device, computes_in_bfloat16, resolve_device
+from framehook_plugins.loading import loaded_once
 from framehook_plugins.mtcnn.faces import Floats
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Networks:
         offsets, landmarks, probabilities = self._on_crops(self._rougher[1] if known else self._refinement, crops)
         return offsets, landmarks, probabilities[:, 1]
 
-    @cached_property
+    @loaded_once
     def _rougher(self) -> tuple[Runtime, Runtime]:
         return self._load_rougher() if self._load_rougher else (self._rejection, self._refinement)
 

@@ -59,7 +59,7 @@ class _AnnotatedFile:
         image = draw(frame.image, result.detections)
         with output_errors(self._path):
             if self._still:
-                _write_picture(self._path, image)
+                write_picture(self._path, image)
             else:
                 if self._writer is None:
                     self._writer = _open_video(self._path, frame)
@@ -89,7 +89,13 @@ def _open_video(path: Path, frame: Frame) -> "VideoWriter":
     )
 
 
-def _write_picture(path: Path, image: "Image") -> None:
+def write_picture(path: Path, image: "Image") -> None:
+    """Write a picture, (height, width, 3) uint8 RGB, in the format that the path's ending names.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     from PIL import Image as PillowImage
 
-    PillowImage.fromarray(image).save(path)
+    with output_errors(path):
+        PillowImage.fromarray(image).save(path)

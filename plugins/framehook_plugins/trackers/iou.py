@@ -1,13 +1,12 @@
 """The tracker `iou`: boxes that overlap, or lie near, where their track was going."""
 
-import math
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from framehook import NO_TRACK, Detections, Frame, OptionError, geometry
+from framehook import NO_TRACK, Detections, Frame, check_options, geometry
 from framehook_plugins.trackers import motion
 from framehook_plugins.trackers.assignment import Pairs, assign
 
@@ -62,13 +61,10 @@ class IouTracker:
         confirm: Annotated[int, Field(ge=1)] = 3,
         sure_score: Annotated[float, Field(ge=0, le=1)] = 0.97,
         min_iou: Annotated[float, Field(gt=0, lt=1)] = 0.3,
-        reach: Annotated[float, Field(ge=0)] = 1.25,
+        reach: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.25,
     ) -> None:
-        if not 0 < gap_seconds < math.inf or confirm < 1 or not 0 < min_iou < 1 or reach < 0:
-            raise OptionError(
-                "gap_seconds must be above 0 and finite, confirm at least 1, min_iou between 0 and 1, reach at least 0; "
-                f"got {gap_seconds}, {confirm}, {min_iou}, {reach}"
-            )
+        given = {"gap_seconds": gap_seconds, "confirm": confirm, "sure_score": sure_score, "min_iou": min_iou, "reach": reach}
+        check_options("plugin 'iou'", IouTracker, given)
         self._gap_seconds = gap_seconds
         self._confirm = confirm
         self._sure_score = sure_score

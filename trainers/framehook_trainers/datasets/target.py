@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class Target:
         """Where the new faces are built."""
         self.work = self.part / "work"
         """What only the building needs."""
+        self._let_go: Callable[[], None] | None = None
 
     def check(self, settings: Mapping[str, Any], *, resume: bool, replace: bool) -> bool:
         """Say whether there is anything to do.
@@ -73,14 +74,14 @@ class Target:
         """
         path = self.work / _SETTINGS
         if path.is_file():
-            let_go = hold(self.part)  # two processes would write the same parts
+            self._let_go = hold(self.part)  # two processes would write the same parts
             if resume:
                 _check_same(json.loads(path.read_text(encoding="utf-8")), settings, self.part)
                 return
-            let_go()
+            self._let_go()
         shutil.rmtree(self.part, ignore_errors=True)
         self.work.mkdir(parents=True)
-        hold(self.part)
+        self._let_go = hold(self.part)
         path.write_text(json.dumps(settings), encoding="utf-8")
 
     def _tidy(self) -> None:
@@ -107,8 +108,8 @@ class Target:
         shutil.rmtree(self._out / self.work.name, ignore_errors=True)
 
     @contextmanager
-    def write_errors(self) -> Iterator[None]:
-        """Turn the operating system's errors into one line that names the folder.
+    def at_work(self) -> Iterator[None]:
+        """Turn the operating system's errors into one line that names the folder, and let others have it in the end.
 
         Raises:
             OutputError: it cannot be written.
@@ -123,6 +124,9 @@ class Target:
             raise OutputError(
                 f"cannot write '{error.filename or self.part}': {error.strerror or error}; {what} and go on with --resume{kept}"
             ) from error
+        finally:
+            if self._let_go is not None:
+                self._let_go()
 
 
 def _check_same(begun: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
