@@ -37,6 +37,11 @@ def left_over(
             left.append(spec)
             continue
         _check_source(folder, summary, spec)
+        if (summary.get("stream") or {}).get("live"):
+            raise UsageError(
+                f"'{folder}' holds the results of a live stream, which --resume cannot go on with: choose another --out, "
+                "or leave out --resume to overwrite them"
+            )
         _check_settings(folder, summary, settings)
         if summary.get("file") not in (None, describe_file(spec.location)):
             log.warning("%s has changed since it was analysed: it is analysed again", spec.location)

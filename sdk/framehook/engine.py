@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -50,6 +50,19 @@ class _Stream:
         self.error: FramehookError | None = None
         self.decoded = threading.Event()
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it comes over a network, where it may turn out to be live."""
+        return "://" in (self.spec.location or "")
+
+    def statistics(self) -> StreamStatistics:
+        """Return how it went so far."""
+        statistics = self.counters.statistics(self.spec.name)
+        source: object = self.source
+        if isinstance(source, DamageReporter) and not self.decoded.is_set():  # once it has ended, the counters know
+            return replace(statistics, damaged=source.damaged, warnings=(*statistics.warnings, *source.warnings))
+        return statistics
+
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
@@ -57,7 +70,8 @@ class _Ended:
 
 
 _Waiting: TypeAlias = tuple[Frame, float]  # with the moment it came
-_ToSinks: TypeAlias = tuple[_Stream, FrameResult] | _Ended | FramehookError | None
+_Result: TypeAlias = tuple[_Stream, FrameResult, float]  # with the moment its frame came
+_ToSinks: TypeAlias = _Result | _Ended | FramehookError | None
 
 
 class Engine:
@@ -81,9 +95,12 @@ class Engine:
         self._batch = batch
         self._recorded = deque(stream for stream in self._streams if not stream.spec.live)
         self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
-        self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=2 * batch)
-        self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=2 * batch)
+        may_be_live = any(stream.spec.live or stream.is_remote for stream in self._streams)
+        waiting = 1 if may_be_live else 2 * batch  # results of a live stream that wait grow old
+        self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=waiting)
+        self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=waiting)
         self._decoders: list[threading.Thread] = []
+        self._closers: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._others: list[threading.Thread] = []
         self._began = False
@@ -116,7 +133,9 @@ class Engine:
 
     def stop(self) -> None:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
-        self._left = self._left or time.monotonic()
+        if self._left is None:
+            self._left = time.monotonic()
+            self._others += self._start([("wake", self._wake)])
         self._stop(discard=False)
 
     def leave_unrun(self) -> None:
@@ -131,7 +150,7 @@ class Engine:
 
     def statistics(self) -> Mapping[str, StreamStatistics]:
         """Return how each stream went so far, by name."""
-        return {stream.spec.name: stream.counters.statistics(stream.spec.name) for stream in self._streams}
+        return {stream.spec.name: stream.statistics() for stream in self._streams}
 
     # --- starting and stopping, on the caller's thread
 
@@ -170,9 +189,9 @@ class Engine:
         if self.runs_here():  # the garbage collector may come by on any thread
             self._given_up = True
             return
-        _join(self._decoders, _GRACE_SECONDS)
-        closing = self._start([("close", partial(_close, stream)) for stream in self._streams if not stream.decoded.is_set()])
-        _join([*self._decoders, *closing], _WAIT_FOR_A_SOURCE_SECONDS)
+        self._left = self._left or time.monotonic()
+        self._wake()
+        _join([*self._decoders, *self._closers], self._left + _WAIT_FOR_A_SOURCE_SECONDS - time.monotonic())
         for stream in self._streams:
             if not stream.decoded.is_set():
                 log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
@@ -183,6 +202,12 @@ class Engine:
                 self.failure_after_leaving = message
         for thread in self._others:
             thread.join()
+
+    def _wake(self) -> None:
+        """Close the sources that wait for something: their decode threads cannot before the wait is over."""
+        _join(self._decoders, _GRACE_SECONDS)
+        waiting = [stream for stream in self._streams if not stream.decoded.is_set()]
+        self._closers += self._start([("close", partial(_close, stream)) for stream in waiting])
 
     def _stop(self, *, discard: bool) -> None:
         self._stopping.set()
@@ -233,14 +258,15 @@ class Engine:
         finally:
             if stream.error is not None:
                 stream.counters.error = str(stream.error)
-                if stream.spec.live and len(self._streams) > 1:  # it is raised when the others are done, which may be never
+                live = stream.spec.live or stream.is_remote
+                if live and len(self._streams) > 1:  # it is raised when the others are done, which may be never
                     log.error("%s; the other streams go on", stream.error)
             stream.decoded.set()
             self._inbox.end(stream)
 
     def _decode_frames(self, stream: _Stream, source: Source) -> None:
         counters = stream.counters
-        with closing(self._selection.of(returned.frames(source))) as frames:
+        with closing(self._selection.of(returned.frames(source), live=source.info.live)) as frames:
             while True:
                 start = time.perf_counter()
                 try:
@@ -276,10 +302,8 @@ class Engine:
                 results, error = analysis.process([(self._state(stream, frame), frame) for stream, (frame, _) in waiting])
                 for stream, _ in waiting:
                     stream.counters.inference_seconds += (time.perf_counter() - start) / len(waiting)
-                for (stream, (frame, came)), result in zip(waiting, results, strict=False):  # fewer results after an error
-                    if frame.stream.live and time.perf_counter() - came > _LATE_SECONDS:
-                        stream.counters.late += 1
-                    self._to_sinks.put((stream, result))
+                for (stream, (_, came)), result in zip(waiting, results, strict=False):  # fewer results after an error
+                    self._to_sinks.put((stream, result, came))
                 if error is not None:
                     raise error
                 for stream in ended:
@@ -331,13 +355,15 @@ class Engine:
             except queue.Full:
                 continue
 
-    def _take_delivery(self, message: tuple[_Stream, FrameResult] | _Ended) -> None:
+    def _take_delivery(self, message: _Result | _Ended) -> None:
         if isinstance(message, _Ended):
             message.stream.counters.ended = time.perf_counter()
             if message.stream.state is not None:
                 self._delivery.end(message.stream.state)
         else:
-            stream, result = message
+            stream, result, came = message
+            if result.frame.stream.live and time.perf_counter() - came > _LATE_SECONDS:
+                stream.counters.late += 1
             assert stream.state is not None  # its results came out of it
             self._delivery.write(stream.state, result)
             self._hand_over(result)
@@ -351,7 +377,7 @@ def _join(threads: list[threading.Thread], seconds: float) -> None:
 
 
 def _close(stream: _Stream) -> None:
-    """Wake a source that waits for something: its decode thread cannot close it before the wait is over."""
+    """Close a source from another thread than the one that reads it."""
     stream.counters.interrupted = stream.woken = True
     try:
         if stream.source is not None:

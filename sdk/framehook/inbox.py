@@ -8,21 +8,23 @@ Key = TypeVar("Key")
 Item = TypeVar("Item")
 
 _END = object()
+_LIVE_CAPACITY = 2  # one would lose frames that come in pairs
 
 
 class Inbox(Generic[Key, Item]):
     """Bounded queues of several producers for one consumer.
 
     A recorded stream's producer waits while its queue is full, so that no frame is lost. A live one's never waits: the oldest
-    frame goes.
+    frame goes, and at most one is taken at a time, so that what is taken is new.
 
     Args:
         streams: how many will end before the inbox is done.
-        capacity: items that may wait in each stream's queue.
+        capacity: items that may wait in a recorded stream's queue.
     """
 
     def __init__(self, *, streams: int, capacity: int) -> None:
         self._waiting: dict[Key, deque[object]] = {}
+        self._live: set[Key] = set()
         self._ended: set[Key] = set()
         self._left = streams
         self._capacity = capacity
@@ -39,7 +41,8 @@ class Inbox(Generic[Key, Item]):
             queue = self._waiting.setdefault(key, deque())
             dropped = 0
             if live:
-                while len(queue) >= self._capacity:
+                self._live.add(key)
+                while len(queue) >= _LIVE_CAPACITY:
                     queue.popleft()
                     dropped += 1
             else:
@@ -71,17 +74,18 @@ class Inbox(Generic[Key, Item]):
                 return None
             items: list[tuple[Key, Item]] = []
             ended: list[Key] = []
-            while len(items) < most and any(self._waiting.values()):
-                for key in [key for key, queue in self._waiting.items() if queue]:
-                    if len(items) == most:
-                        break
+            served: set[Key] = set()
+            while len(items) < most and (keys := [key for key, queue in self._waiting.items() if queue and key not in served]):
+                for key in keys[: most - len(items)]:
                     item = self._waiting[key].popleft()
                     if item is _END:
                         del self._waiting[key]
                         self._left -= 1
                         ended.append(key)
-                    else:
-                        items.append((key, item))  # type: ignore[arg-type]  # whatever is not the end is an item
+                        continue
+                    items.append((key, item))  # type: ignore[arg-type]  # whatever is not the end is an item
+                    if key in self._live:
+                        served.add(key)
             if items:  # who was served goes to the back of the line
                 for key in dict.fromkeys(key for key, _ in items):
                     if key in self._waiting:

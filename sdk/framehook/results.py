@@ -47,7 +47,7 @@ class StreamStatistics:
     processed: int = 0
     """Frames that went through all stages."""
     late: int = 0
-    """Frames of a live stream whose result was ready more than half a second after they came."""
+    """Frames of a live stream whose result came to the sinks more than half a second after them."""
     damaged: int = 0
     """Packets or frames that the decoder could not read, and left out."""
     detections: int = 0

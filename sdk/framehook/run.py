@@ -1,15 +1,14 @@
 """A run over sources, as the caller sees it."""
 
-import atexit
 import logging
 import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
 from framehook.engine import Engine
 from framehook.errors import FramehookError
+from framehook.leaving import close_at_exit
 from framehook.results import FrameResult, StreamStatistics
 
 log = logging.getLogger("framehook")
@@ -25,7 +24,7 @@ class Run(Iterator[FrameResult]):
         self._engine = engine
         self._results = engine.results()
         self._iterating = threading.Lock()
-        _runs.add(self)
+        close_at_exit(self)
 
     def __iter__(self) -> Self:
         return self
@@ -70,16 +69,3 @@ class Run(Iterator[FrameResult]):
             if error is None:
                 raise
             log.error("%s", failure)  # what came first is raised
-
-
-_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """End runs whose loop was left and not closed, while their threads are still there to finish the files."""
-    for run in list(_runs):
-        try:
-            run.close()
-        except FramehookError as failure:
-            log.error("%s", failure)

@@ -13,19 +13,22 @@ class Selection:
     start_seconds: float = 0.0
     """Earlier frames are passed over; 0 passes over none, also where times begin below it."""
     end_seconds: float | None = None
-    """The stream ends before the first frame at or after this time."""
+    """The stream ends before the first frame at or after this time; a live one's counts from its first frame."""
     every: int = 1
     """Of the frames in question, every n-th."""
     fps: float | None = None
     """At most so many frames a second of the stream's own time."""
 
-    def of(self, frames: Iterator[Frame]) -> Generator[Frame | None]:
+    def of(self, frames: Iterator[Frame], *, live: bool = False) -> Generator[Frame | None]:
         """Yield each frame that is wanted, and None for each that is not, until the end."""
         number = 0
         due: float | None = None
+        end = self.end_seconds
         for frame in frames:
             seconds = frame.seconds
-            if self.end_seconds is not None and seconds >= self.end_seconds:
+            if live and end is not None:
+                live, end = False, end + seconds
+            if end is not None and seconds >= end:
                 return
             if seconds < self.start_seconds and self.start_seconds:
                 yield None

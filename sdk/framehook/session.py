@@ -1,5 +1,6 @@
 """A stream that the caller pushes, frame by frame, on the caller's own thread."""
 
+import threading
 import time
 from fractions import Fraction
 from types import TracebackType
@@ -9,6 +10,7 @@ from framehook.analysis import Analysis
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, UsageError
 from framehook.frame import Frame, Image, StreamInfo, checked_seconds
+from framehook.leaving import close_at_exit
 from framehook.results import FrameResult, StreamStatistics
 from framehook.stages import Stages
 from framehook.stream_state import Counters, StreamState
@@ -36,6 +38,8 @@ class Session:
         self._counters = Counters()
         self._state: StreamState | None = None
         self._closed = False
+        self._pushing = threading.Lock()
+        close_at_exit(self)
 
     def push(self, image: Image, *, seconds: float | None = None) -> FrameResult:
         """Analyse one picture and return what was found.
@@ -45,10 +49,18 @@ class Session:
             seconds: its time in the stream, never falling; None takes the time since the session began.
 
         Raises:
-            UsageError: the session is closed, or the picture is of the wrong kind or size.
+            UsageError: the session is closed, another thread pushes into it, or the picture is of the wrong kind or size.
             StageError: a plugin raised; the session can go on with the next picture.
             StageError, OutputError: a sink failed, and takes no more; the session can go on with the others.
         """
+        if not self._pushing.acquire(blocking=False):
+            raise UsageError(f"session '{self._name}' is being pushed into: one picture at a time, or a session for each thread")
+        try:
+            return self._push(image, seconds)
+        finally:
+            self._pushing.release()
+
+    def _push(self, image: Image, seconds: float | None) -> FrameResult:
         if self._closed:
             raise UsageError(f"session '{self._name}' is closed: open another one with pipeline.session()")
         if seconds is None:

@@ -282,6 +282,8 @@ class _Finder:
         make = self._find(scheme, address) if self._find else None
         if make is not None:
             return _Found(name, lambda name: _named(make(), name))
+        if _looks_cut(text):
+            raise UsageError(f"the address {scheme}://… has a password that / ? or # cuts: write them as %2F %3F %23")
         if scheme in _LIVE_SCHEMES:
             return _Found(name, lambda name: self._live(text, name=name), live=True, location=public_location(text))
         if scheme in _RECORDED_SCHEMES:
@@ -328,6 +330,13 @@ class _Renamed:
 
 def _named(source: Source, name: str) -> Source:
     return source if returned.info(source).name == name else _Renamed(source, name)
+
+
+def _looks_cut(address: str) -> bool:
+    """Say whether what seems to be the port is no number, and an @ comes after it: then it was the begin of a password."""
+    authority, *after = re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)
+    _, colon, port = authority.rpartition(":")
+    return bool(colon) and "@" not in authority and not port.isdecimal() and any("@" in rest for rest in after)
 
 
 def _is_source(what: object) -> TypeGuard[Source]:

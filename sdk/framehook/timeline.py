@@ -19,6 +19,7 @@ class Timeline:
         stated_seconds: length as the container states it; None where it does not.
         exact: whether that length is the stream's own.
         listed: whether the container states the number of its frames: then it lists them, and none is lost unnoticed.
+        wraps_at: ticks after which the clock begins anew; None: it does not.
         in_coded_order: whether its times are those at which frames are decoded, in another order than they are shown, as in AVI:
             then the frame shown first has the least of them, and so on.
     """
@@ -32,6 +33,7 @@ class Timeline:
         stated_seconds: float | None,
         exact: bool,
         listed: bool,
+        wraps_at: int | None = None,
         in_coded_order: bool = False,
     ) -> None:
         self.time_base = time_base
@@ -44,6 +46,7 @@ class Timeline:
         self._stated_seconds = stated_seconds
         self._exact = exact
         self._listed = listed
+        self._wraps_at = wraps_at
         self._coded: list[int] = []  # a heap: times of packets whose frames have not come yet
         self._last: int | None = None
         self._following = begins  # when the frame after the last one starts
@@ -52,7 +55,7 @@ class Timeline:
     def stated_by_packet(self, pts: int | None, dts: int | None) -> int | None:
         """Return the time of a packet, which is to be decoded now; the time of decoding is None for a packet without a frame."""
         if not self.in_coded_order:
-            return pts
+            return self._unwrapped(pts)
         if dts is not None:
             heappush(self._coded, dts)
         return dts
@@ -72,6 +75,7 @@ class Timeline:
         """
         if self._coded:
             pts = heappop(self._coded)
+        pts = self._unwrapped(pts)
         if pts is None:
             self.damage.untimed += 1
             pts = self._following
@@ -84,6 +88,12 @@ class Timeline:
             self.damage.note_back(self._seconds(pts))
         self._last = pts
         return pts
+
+    def _unwrapped(self, pts: int | None) -> int | None:
+        """Return a time of a clock that may have begun anew since the last frame."""
+        if pts is None or self._last is None or self._wraps_at is None:
+            return pts
+        return pts + max(round((self._last - pts) / self._wraps_at), 0) * self._wraps_at
 
     def is_wanted(self, pts: int) -> bool:
         """Say whether a time is not before the start."""

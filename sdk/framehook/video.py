@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -50,13 +50,19 @@ _HD_LINES = 720
 _STILL_FORMATS = ("image2", "_pipe")
 _SIDE_DATA, _DISPLAY_MATRIX = range(64), 6  # of libav's AVFrameSideDataType, and room for more
 _MICROSECOND = Fraction(1, 1_000_000)
-_TRIES = 100  # read errors in a row after which the rest of a file is given up
+_TRIES = 100  # read errors in a row after which the rest is given up
+_UNTIMED = 0x80  # libav's AVFMT_NOTIMESTAMPS: it counts 25 frames to the second, whatever comes
+_TS_WRAP = 2**33  # ticks after which the clock of MPEG-TS begins anew: 26.5 hours
+_ENDED_BY_SENDER = ("ftp", "http", "https", "pipe", "tcp")  # where a connection that is closed may be the end of a stream
+_GIVE_UP = 6  # timeouts without a frame that can be decoded
 _CAMERA_POLL_SECONDS = 0.005
 _READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp")
 _USUAL_RATE = Fraction(25)
 _SQUARE = Fraction(1)
 _BITS_PER_PIXEL = 0.15  # for encoders other than x264, which is told a quality instead
 _LARGEST_PX = 16384  # wide or high, to libx264
+_LONGEST_TICKS = 2**30  # that a picture may last: MP4 has 32 bits for it
+_MOST_REPEATED = 1000  # times that a picture is written again to bridge a gap; a longer one is a clock that was set
 
 _Packets: TypeAlias = Iterator["av.Packet[VideoStream]"]
 
@@ -231,15 +237,17 @@ class VideoSource:
     Args:
         location: a path, a URL, or a camera such as `/dev/video0`.
         name: the stream's name.
-        live: frames come whether or not we are ready, and silence or a lost connection is an error; one that the sender closes
-            over plain TCP or HTTP is an end. Streams from the network that state no length are live in any case.
+        live: frames come whether or not we are ready, and silence or a lost connection is an error, as are frames of which none
+            can be decoded any more; one that the sender closes over plain TCP or HTTP is an end. Streams from the network that
+            state no length are live in any case.
         start_seconds: presentation time of the first frame, rounded to the container's unit of time. Frames are numbered from
             the stream's beginning also then: up to there the file is read, but not decoded. Live streams and images have none.
-        end_seconds: presentation time before which to stop.
+        end_seconds: presentation time before which to stop; of live streams, counted from their first frame.
         threads: with more than one, frames are decoded ahead of time: faster for a single large stream, but next to damage up to
             that many good frames are lost.
         device_format: libav's name for the camera's driver: `v4l2`, `avfoundation`, `vfwcap`, `dshow`. The time of a camera
-            begins with 0 at its first frame.
+            begins with 0 at its first frame, as does that of live streams that carry no times, such as MJPEG over HTTP: theirs
+            is when their frames came.
         timeout_seconds: how long to wait for a network or a camera.
 
     Raises:
@@ -274,16 +282,19 @@ class VideoSource:
             self._still = self._container.format.name.endswith(_STILL_FORMATS)
             stated_seconds = None if self._still else self._stated_duration()
             self._live = live or not (self._is_file or stated_seconds)
+            self._untimed = self._live and not device_format and bool(self._container.format.flags & _UNTIMED)
             start = start_seconds if start_seconds > 0 and not (self._live or self._still) else None
-            end = None if self._still or device_format else end_seconds
+            end = None if self._still or self._live else end_seconds
+            self._clock = _MICROSECOND if self._untimed else self._time_base()
             self._timeline = Timeline(
-                self._time_base(),
-                begins=self._stream.start_time or 0,
+                self._clock,
+                begins=0 if self._untimed else self._stream.start_time or 0,
                 span=(self._ticks(start), self._ticks(end)),
                 stated_seconds=stated_seconds,
                 # The length of a container as a whole may be that of its sound.
                 exact=bool(self._stream.duration) or len(self._container.streams) == 1,
                 listed=bool(self._stream.frames),
+                wraps_at=_TS_WRAP if self._live and self._container.format.name == "mpegts" else None,
                 in_coded_order=self._container.format.name == "avi" and not self._stream.codec_context.codec.intra_only,
             )
             frames = self._decode(*self._beginning())
@@ -303,8 +314,8 @@ class VideoSource:
             raise
         # A camera has no container: its clock may count from anywhere.
         origin = first.pts if device_format else 0
-        if device_format and (length := self._ticks(end_seconds)) is not None:
-            self._timeline.end = origin + length
+        if self._live and (length := self._ticks(end_seconds)) is not None:
+            self._timeline.end = first.pts + length
         self._frames = self._deliver(chain([first], frames), _Converter(orientation, size), origin)
 
     @property
@@ -328,10 +339,14 @@ class VideoSource:
 
     def close(self) -> None:
         """Let go of the file or device; a second call is harmless."""
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        if not self._lock.acquire(timeout=self._timeout_seconds):
+            return  # libav reads packets of other streams for ever; what reads them lets go of the container at its end
+        try:
             self._container.close()
             self._frames = iter(())  # the loop holds us: we must not hold it, or the decoder's memory waits for the collector
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -344,7 +359,11 @@ class VideoSource:
     def _open(self) -> tuple[InputContainer, VideoStream]:
         if self._is_file:
             check_readable(Path(self._location))
-        options = {"pattern_type": "none"}  # a % in a file's name does not make it a sequence of images
+        options = {
+            "pattern_type": "none",  # a % in a file's name does not make it a sequence of images
+            "merge_pmt_versions": "1",  # an encoder that begins anew, with other ids, goes on in the same stream
+            "overrun_nonfatal": "1",  # packets of UDP that nobody had time for are lost, and not the whole stream
+        }
         if self._location.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # over UDP, parts of large frames are lost
         if self._device_format == "avfoundation":
@@ -360,7 +379,8 @@ class VideoSource:
         except (av.FFmpegError, ValueError) as error:
             if self._is_file:
                 raise SourceError(why_unreadable(Path(self._location), _reason(error))) from error
-            raise SourceError(f"{self._shown} cannot be opened: {_reason(error)}; check that it can be reached") from error
+            reason = _reason(error)  # libav's own error holds the whole address, with its password, and would be in tracebacks
+            raise SourceError(f"{self._shown} cannot be opened: {reason}; check that it can be reached") from None
         try:
             stream = self._choose(container)
         except SourceError:
@@ -397,7 +417,7 @@ class VideoSource:
 
     def _ticks(self, seconds: float | None) -> int | None:
         """Return the first tick at or after a time, give or take a thousandth: 10.4 as a float is a little more than that."""
-        return None if seconds is None else math.ceil(Fraction(seconds) / self._time_base() - Fraction(1, 1000))
+        return None if seconds is None else math.ceil(Fraction(seconds) / self._clock - Fraction(1, 1000))
 
     def _beginning(self) -> tuple[_Packets, int | None]:
         """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
@@ -452,7 +472,7 @@ class VideoSource:
             width=size[0],
             height=size[1],
             pixel_aspect=pixel_aspect,
-            rate=None if self._still else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
+            rate=None if self._still or self._untimed else _fraction(stream.average_rate) or _fraction(stream.guessed_rate),
             duration_seconds=None if self._live else stated_seconds,
             frames=1 if self._still else stream.frames or None,
             live=self._live,
@@ -483,20 +503,27 @@ class VideoSource:
         timeline, number = self._timeline, first or 0
         damaged: deque[int | None] = deque(maxlen=64)  # times of packets whose frames, if there are any, are no good
         broken: int | None = None  # the time of the last damage since the last key frame
+        began = last_good = time.monotonic()
         for packet in packets:
             decoded: list[av.VideoFrame] = []
             bad = packet.is_corrupt
-            stated = timeline.stated_by_packet(packet.pts, packet.dts if packet.size else None)
+            came = round((time.monotonic() - began) / _MICROSECOND) if self._untimed else None
+            stated = timeline.stated_by_packet(packet.pts if came is None else came, packet.dts if packet.size else None)
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
                 bad = True
                 timeline.forget(stated)
+            if self._live and bad and time.monotonic() - last_good > _GIVE_UP * self._timeout_seconds:
+                raise SourceError(
+                    f"{self._shown} sends nothing any more that can be decoded; check its settings, and open it anew"
+                )
             if bad:
                 damaged.append(stated)
                 broken = timeline.note_damage(stated, packet.duration)
             for frame in decoded:
-                pts = timeline.time_of(frame.pts if frame.pts is not None else frame.dts, frame.duration or 0)
+                own = frame.pts if frame.pts is not None else frame.dts
+                pts = timeline.time_of(own, frame.duration or 0) if came is None else timeline.time_of(came, 0)
                 if timeline.end is not None and pts >= timeline.end:
                     return
                 if timeline.went_back:
@@ -510,6 +537,7 @@ class VideoSource:
                     continue
                 if frame.is_corrupt or pts in damaged:
                     continue
+                last_good = time.monotonic()
                 timeline.damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
@@ -520,28 +548,59 @@ class VideoSource:
 
     def _packets(self) -> _Packets:
         packets = self._container.demux(self._stream)
-        errors, patience = 0, time.monotonic() + self._timeout_seconds
+        errors, waited = 0, 0.0
         while errors < _TRIES:
+            asked = time.monotonic()
             try:
                 with self._lock:  # the container must not be closed while libav reads from it
                     if self._closed:
+                        self._container.close()  # by then `close` may have given up
                         return
                     packet = next(packets, None)
+            except IndexError:  # PyAV's, at the end of a stream beside which another one has turned up
+                packet = None
             except av.FFmpegError as error:
                 packets = self._container.demux(self._stream)  # an error ends the iterator
-                if self._is_file:
+                waited += time.monotonic() - asked
+                if self._is_file or isinstance(error, av.InvalidDataError):
                     if not errors:
                         self._timeline.note_damage(None)
                     errors += 1
-                elif isinstance(error, av.BlockingIOError) and time.monotonic() < patience:
+                elif isinstance(error, av.BlockingIOError) and waited < self._timeout_seconds:
                     time.sleep(_CAMERA_POLL_SECONDS)  # some drivers do not wait for the next picture
+                    waited += _CAMERA_POLL_SECONDS
                 else:
-                    raise SourceError(f"{self._shown} was interrupted: {_reason(error)}; check the connection") from error
+                    raise self._interrupted(_reason(error)) from None  # which may hold a password
                 continue
+            if packet is not None and packet.size:
+                errors, waited = 0, 0.0
+            else:  # an empty one asks the decoder for what it holds, at the end
+                waited += time.monotonic() - asked
             if packet is None:
+                self._check_that_it_ended(waited)
                 return
-            errors, patience = 0, time.monotonic() + self._timeout_seconds
             yield packet
+
+    def _check_that_it_ended(self, waited: float) -> None:
+        """See that a live stream ended because its sender ended it: libav also ends one that was lost.
+
+        Raises:
+            SourceError: it was lost.
+        """
+        if not self._live or self._closed or self._device_format or self._stated_duration():
+            return
+        if self._container.format.name == "hls":
+            with suppress(av.FFmpegError, ValueError), av.open(self._location, timeout=self._timeout_seconds) as again:
+                if again.duration:  # its list of segments has an end by now
+                    return
+        if waited > 0.9 * self._timeout_seconds:
+            raise self._interrupted("no answer in time")
+        by_sender = self._is_file or self._location.partition("://")[0].lower() in _ENDED_BY_SENDER
+        if self._container.format.name == "hls" or not by_sender:
+            raise self._interrupted("the connection was closed")
+
+    def _interrupted(self, reason: str) -> SourceError:
+        return SourceError(f"{self._shown} was interrupted: {reason}; check the connection")
 
     def _without_last(self, frames: Iterator[_Numbered]) -> Iterator[_Numbered]:
         """Leave out the last frame: of a GIF that was cut, it is whole only by chance, and the decoder does not tell."""
@@ -559,8 +618,8 @@ class VideoWriter:
 
     While the file grows it is in fragments: a program that dies leaves a video that lacks its last seconds. Colours are BT.709,
     and tagged so. A picture of odd width or height gets one more column or row, a copy of its last one. A timestamp that does not
-    exceed the one before it is moved to one tick after that; where times go back by a second or more, as in joined recordings,
-    those that follow are moved along. Players do not show frames before time 0.
+    exceed the one before it is moved to one tick after that; where times go back by a second or more, as in joined recordings, or
+    ahead by more than MP4 can say, those that follow are moved along. Players do not show frames before time 0.
 
     Args:
         path: the file; its folder exists.
@@ -595,7 +654,7 @@ class VideoWriter:
         rate = rate or _USUAL_RATE
         self._time_base = time_base
         self._duration = max(1, round(1 / (rate * time_base)))  # in ticks; counts for the last frame, others last until the next
-        self._last_pts: int | None = None
+        self._last: tuple[av.VideoFrame, int] | None = None  # with its time
         self._moved = 0  # ticks by which times are later than those given
         self._closed = False
         self._converter = VideoReformatter()
@@ -634,7 +693,7 @@ class VideoWriter:
         """
         if image.shape != self._shape or image.dtype != np.uint8:
             raise ValueError(f"a picture of this video must be {self._shape} uint8, got {image.shape} {image.dtype}")
-        self._last_pts = pts = self._after_the_last(pts + self._moved)
+        pts = self._after_the_last(pts + self._moved)
         padded = np.pad(image, self._padding, mode="edge") if np.any(self._padding) else np.ascontiguousarray(image)
         frame = self._converter.reformat(
             av.VideoFrame.from_ndarray(padded, format="rgb24"),
@@ -643,17 +702,26 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
-        frame.pts, frame.duration, frame.time_base = pts, self._duration, self._time_base
+        frame.duration, frame.time_base = self._duration, self._time_base
         with _writing(self._path):
+            if self._last is not None:
+                again, shown = self._last
+                for again.pts in range(shown + _LONGEST_TICKS, pts, _LONGEST_TICKS):
+                    self._container.mux(self._stream.encode(again))
+            frame.pts = pts
             self._container.mux(self._stream.encode(frame))
+        self._last = frame, pts
 
     def _after_the_last(self, pts: int) -> int:
-        if self._last_pts is None or pts > self._last_pts:
+        if self._last is None:
             return pts
-        if (self._last_pts - pts) * self._time_base < 1:
-            return self._last_pts + 1
-        self._moved += self._last_pts + self._duration - pts
-        return self._last_pts + self._duration
+        _, last = self._last
+        if last < pts <= last + _MOST_REPEATED * _LONGEST_TICKS:
+            return pts
+        if 0 <= (last - pts) * self._time_base < 1:
+            return last + 1
+        self._moved += last + self._duration - pts
+        return last + self._duration
 
     def close(self) -> None:
         """Finish the file; a second call is harmless."""

@@ -186,6 +186,18 @@ def test_resume_analyses_a_recording_that_has_changed_once_more(tmp_path, clip, 
     assert summary["file"]["bytes"] == clip.stat().st_size
 
 
+def test_resume_does_not_pass_over_a_live_stream(tmp_path, clip, capsys):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), *FAST]
+    assert run(arguments) == 0
+    path = tmp_path / "out" / "grey" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["stream"]["live"] = True  # two cameras may differ in what is not shown of their addresses alone
+    path.write_text(json.dumps(summary))
+    status, line = failure(capsys, *arguments, "--resume")
+    assert status == 2
+    assert "holds the results of a live stream, which --resume cannot go on with" in line
+
+
 def test_resume_may_go_on_elsewhere_and_otherwise_as_long_as_it_looks_for_the_same(tmp_path, clip, capsys):
     out = tmp_path / "out"
     assert run(["analyze", str(clip), "--out", str(out), "--detector", "mtcnn:min_face=40"]) == 0

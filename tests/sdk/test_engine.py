@@ -314,7 +314,7 @@ def test_a_live_source_drops_the_oldest_waiting_frames_and_counts_them():
     run = pipeline(detector=Slow(), batch=2).run([live_source(50, proceed=all_came)])
     indices = [result.frame.index for result in run]
     statistics = run.statistics["door"]
-    assert indices[-4:] == [46, 47, 48, 49]
+    assert indices[-2:] == [48, 49]
     assert statistics.decoded == 50
     assert statistics.dropped == 50 - len(indices) > 30
 

@@ -1,3 +1,8 @@
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
@@ -5,6 +10,8 @@ import pytest
 
 from framehook import Pipeline, StageError, UsageError
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image
+
+PICTURE = grey_image(64, 48)
 
 
 def pipeline(**given):
@@ -78,3 +85,35 @@ def test_a_time_that_is_none_is_refused_and_numbers_of_any_kind_are_taken(second
         with pytest.raises(UsageError, match="session 'door': seconds must be a finite number, got"):
             session.push(grey_image(64, 48), seconds=seconds)
         assert session.push(grey_image(64, 48), seconds=np.float32(0.5)).frame.seconds == 0.5
+
+
+def test_two_threads_do_not_push_at_once():
+    at_work, go_on = threading.Event(), threading.Event()
+
+    class Slow(FixedDetector):
+        def detect(self, frames):
+            at_work.set()
+            go_on.wait(10)
+            return super().detect(frames)
+
+    with ThreadPoolExecutor(1) as pool, pipeline(detector=Slow()).session("door") as session:
+        first = pool.submit(session.push, PICTURE)
+        assert at_work.wait(10)
+        with pytest.raises(UsageError, match="session 'door' is being pushed into: one picture at a time, or a session for each"):
+            session.push(PICTURE)
+        go_on.set()
+        assert len(first.result().detections) == 1
+        assert session.push(PICTURE).frame.index == 1
+
+
+def test_a_session_that_a_program_leaves_open_is_whole(tmp_path):
+    script = f"""
+from framehook import Pipeline
+from framehook.testing import FixedDetector, grey_image
+pipeline = Pipeline(detector=FixedDetector(), classifiers=[], sinks=["jsonl", "summary"], out={str(tmp_path)!r})
+session = pipeline.session("door")
+session.push(grey_image(64, 48), seconds=0)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert len((tmp_path / "door" / "detections.jsonl").read_text().splitlines()) == 1
+    assert json.loads((tmp_path / "door" / "summary.json").read_text())["statistics"]["processed"] == 1

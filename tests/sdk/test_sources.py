@@ -165,6 +165,18 @@ def test_an_address_is_named_by_host_and_path_and_never_by_its_password(address,
     assert (spec.name, spec.live) == (name, live)
 
 
+@pytest.mark.parametrize("password", ["pa/ss", "pa?ss", "pa#ss"])
+def test_a_password_that_cuts_its_address_is_told_and_not_shown(password):
+    with pytest.raises(UsageError, match=r"the address rtsp://… has a password that / \? or # cuts: write them as") as raised:
+        open_sources(f"rtsp://admin:{password}@camera/1")
+    assert "pa" not in str(raised.value).replace("password", "").replace("that", "")
+
+
+@pytest.mark.parametrize("address", ["rtsp://admin:pa%2Fss@camera/1", "http://host:8080/@me", "http://host/a:b@c"])
+def test_an_at_sign_alone_cuts_no_address(address):
+    assert len(open_sources(address)) == 1
+
+
 def test_an_address_that_nothing_answers_is_refused_with_what_there_is():
     with pytest.raises(SourceNotFoundError, match=r"nothing opens addresses that begin with htpp://; .*; did you mean 'http'"):
         open_sources("htpp://door/cam")

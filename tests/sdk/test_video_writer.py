@@ -1,4 +1,5 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -57,6 +58,23 @@ def test_where_times_begin_anew_those_that_follow_move_along(libav_times, tmp_pa
         for number, time in enumerate([200, 204, 0, 4, 12, 90]):
             writer.write(grey_image(64, 48, value=grey_of(number)), time)
     assert libav_times(tmp_path / "a.mp4") == [Fraction(time, 100) for time in (200, 204, 208, 212, 220, 298)]
+
+
+@pytest.mark.parametrize("gap", [2300, 100_000])
+def test_a_gap_that_is_longer_than_a_picture_may_last_is_kept(libav_times, tmp_path, gap):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 1_000_000)) as writer:
+        for i, seconds in enumerate((0, 1, gap, gap + 1)):
+            writer.write(grey_image(64, 48, value=grey_of(i)), round(seconds * 1_000_000))
+    times = libav_times(tmp_path / "a.mp4")
+    assert [times[0], times[1], times[-2], times[-1]] == [0, 1, gap, gap + 1]
+    assert max(b - a for a, b in pairwise(times)) <= Fraction(2**30, 1_000_000)
+
+
+def test_a_clock_that_is_set_far_ahead_moves_nothing_away(libav_times, tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 1_000_000), rate=Fraction(25)) as writer:
+        for seconds in (0, 1, 1_700_000_000, 1_700_000_001):
+            writer.write(grey_image(64, 48), seconds * 1_000_000)
+    assert libav_times(tmp_path / "a.mp4") == [0, 1, Fraction(104, 100), Fraction(204, 100)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (17, 33)], ids=str)
