@@ -39,13 +39,14 @@ from .run import Run
 from .session import Session
 from .sources import ArraySource, SourceSpec, open_sources
 from .tracks import TrackLog, TrackSummary
-from .video import VideoSource, VideoWriter
+from .video import ArrayPicture, VideoSource, VideoWriter
 
 __all__ = [
     "KINDS",
     "NO_TRACK",
     "AmendingSink",
     "Analyzer",
+    "ArrayPicture",
     "ArraySource",
     "BrokenPlugin",
     "Classifier",

@@ -8,7 +8,14 @@ import pytest
 
 import framehook
 from framehook import Pipeline, StreamInfo, StreamStatistics, hookspecs, load_plugins
-from framehook.testing import ClassifierConformance, DetectorConformance, FixedDetector, TrackerConformance, grey_image
+from framehook.testing import (
+    ClassifierConformance,
+    DetectorConformance,
+    FixedDetector,
+    SourceConformance,
+    TrackerConformance,
+    grey_image,
+)
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("framehook_"))
@@ -24,6 +31,18 @@ def example(hook):
     module = types.ModuleType(f"example_of_{hook}")
     exec(code.group(1), module.__dict__)
     return module
+
+
+class TestTheFeed(SourceConformance):
+    def make(self):
+        text = (DOCS / "plugins.md").read_text(encoding="utf-8")
+        (code,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Feed" in code]
+        module = types.ModuleType("feed")
+        exec(code, module.__dict__)
+        feed = module.Feed()
+        for i in range(10):
+            feed.pictures.put((i * 40_000_000, grey_image(640, 480, value=20 * i)))
+        return feed
 
 
 def test_all_that_a_summary_says_is_explained():
