@@ -15,6 +15,7 @@ from framehook import (
     Plugins,
     SourceSpec,
     StreamStatistics,
+    UsageError,
     parse_spec,
     read_config,
 )
@@ -28,8 +29,10 @@ _DEFAULT_SINKS = ("csv", "jsonl")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: framehook-results]")
 @click.option("--detector", metavar="NAME[:OPTIONS]", help="What finds faces.  [default: mtcnn]")
-@click.option("--tracker", metavar="NAME[:OPTIONS]", help="What follows them.  [default: iou]")
-@click.option("--classifier", "classifiers", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: age-gender]")
+@click.option("--tracker", metavar="NAME[:OPTIONS]", help="What follows them; none: nothing.  [default: iou]")
+@click.option(
+    "--classifier", "classifiers", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable, or none.  [default: age-gender]"
+)
 @click.option("--sink", "sinks", multiple=True, metavar="NAME[:OPTIONS]", help="Repeatable.  [default: csv, jsonl]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run.  [default: auto]")
 @click.option("--start", type=float, metavar="SECONDS", help="Pass over what comes before.")
@@ -64,12 +67,14 @@ def analyze(
     given = {name: value for name, value in settings.items() if value not in (None, ())}
     merged = {"out": Path("framehook-results"), **configured, **given}
     merged["sinks"] = _sinks(merged.get("sinks", _DEFAULT_SINKS), annotate=annotate)
-    out = Path(merged["out"])
     pipeline = Pipeline(**merged, plugins=installed)
+    out = Path(pipeline.settings["out"])  # the home folder is expanded
     specs = pipeline.open_sources(list(sources))
     check_writable(out)
     left = specs
     if resume:
+        if any(name == "summary" and "path" in options for name, options in map(_named, merged["sinks"])):
+            raise UsageError("--resume goes by {stream}/summary.json: leave out the path of the sink 'summary'")
         paths = [_named(sink)[1].get("path", "{stream}") for sink in merged["sinks"]]
         shared = [path for path in paths if "{stream}" not in path]
         left = left_over(specs, out=out, settings=pipeline.settings, shared_files=shared)
@@ -132,7 +137,8 @@ def _tell(statistics: StreamStatistics, out: Path) -> None:
         rate = statistics.processed / statistics.seconds if statistics.seconds else 0.0
         click.echo(
             f"{name}: {counted(statistics.processed, 'frame')} at {rate:.1f} frames/s, "
-            f"{counted(statistics.detections, 'detection')}, {counted(statistics.tracks, 'track')} -> {out / name}"
+            f"{counted(statistics.detections, 'detection')}, {counted(statistics.tracks, 'track')}"
+            f"{'' if statistics.error else f' -> {out / name}'}"
         )
     for warning in statistics.warnings:
         click.echo(f"{name}: {warning}", err=True)

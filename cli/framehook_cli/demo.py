@@ -25,6 +25,7 @@ def demo(installed: Plugins, out: Path, quiet: bool, verbose: bool) -> None:
     A virtual camera moves over the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is
     downloaded.
     """
+    out = out.expanduser()
     check_writable(out)
     clip = make_clip(out / "grace-hopper.mp4")
     pipeline = Pipeline(sinks=["csv", "jsonl", "tracks", "video", "summary"], out=out, plugins=installed)

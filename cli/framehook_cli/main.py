@@ -1,5 +1,6 @@
 """The command `framehook`, its exit statuses and its error messages."""
 
+import io
 import logging
 import os
 import signal
@@ -80,7 +81,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container leaves whole files, too
+    for kind in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):  # a stopped container, and a closed terminal
+        if kind is not None and signal.getsignal(kind) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(kind, signal.default_int_handler)  # leave whole files, too
+    _open_streams()
     status = run(sys.argv[1:])
     if status == INTERRUPTED:  # who presses Ctrl-C twice wants no traceback of the clearing up
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -90,6 +94,15 @@ def main() -> None:
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Have standard output and error, which a caller may have closed, and which may not know the letters of a name."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process lives
+        elif isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -104,6 +117,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("framehook: interrupted", err=True)
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return WRONG_USAGE
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code, verbose=verbose, hint=_help_of(error))
     except UsageError as error:

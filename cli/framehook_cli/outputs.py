@@ -110,7 +110,7 @@ def meter(*, quiet: bool, start: float = 0.0, end: float | None = None) -> Itera
         yield lambda result: None
     elif sys.stderr.isatty():
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[frames]} frames  {task.fields[rate]:.1f} frames/s"),
             TimeRemainingColumn(),
@@ -151,7 +151,7 @@ def work_meter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed} of {task.total}  {task.fields[rate]:.0f}/s"),
             TimeRemainingColumn(),

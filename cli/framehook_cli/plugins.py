@@ -1,6 +1,7 @@
 """`framehook plugins`: what is installed, what it takes, and what is broken."""
 
 import json
+import sys
 from typing import Any
 
 import click
@@ -8,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from framehook import KINDS, Plugin, PluginNotFoundError, Plugins, did_you_mean, options_of
+
+_WIDE = 1000
 
 
 @click.group()
@@ -23,11 +26,14 @@ def list_plugins(installed: Plugins, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(describe(installed), indent=2))
         return
-    table = Table("kind", "name", "from", "what it does", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("kind", "name", "from"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it does", no_wrap=not sys.stdout.isatty())
     for plugin in installed.offered:
         name = plugin.name if not _rivals(installed, plugin) else f"{plugin.distribution}/{plugin.name}"
         table.add_row(plugin.kind, name, f"{plugin.distribution} {plugin.version}", plugin.summary)
-    Console(soft_wrap=True).print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)  # for grep, a plugin is a line
     for broken in installed.broken:
         click.echo(f"broken: {broken.entry_point} from {broken.distribution}: {broken.reason}", err=True)
 

@@ -47,6 +47,10 @@ def left_over(
             log.warning("%s has changed since it was analysed: it is analysed again", spec.location)
             left.append(spec)
             continue
+        if missing := [name for name in summary.get("files") or () if not (folder / name).exists()]:
+            log.warning("'%s' is no longer there: %s is analysed again", folder / missing[0], spec.name)
+            left.append(spec)
+            continue
         complete += 1
     if left and complete:
         for path in shared_files:
@@ -59,11 +63,21 @@ def left_over(
 
 def _check_source(folder: Path, summary: Mapping[str, Any], spec: SourceSpec) -> None:
     there = (summary.get("stream") or {}).get("location")
-    if spec.location not in (None, there):  # None: of pictures and plugins' addresses it is not known before they are opened
+    if spec.location not in (None, there) and not _is_same_file(
+        spec.location, there
+    ):  # None: of pictures and plugins' addresses it is not known before they are opened
         raise UsageError(
             f"'{folder}' holds the results of {there or 'another source'}, not of {spec.location}: choose another --out, or "
             "leave out --resume to overwrite them"
         )
+
+
+def _is_same_file(location: str | None, there: str | None) -> bool:
+    """Say whether two paths, which may lead through links or `..`, name one file."""
+    try:
+        return bool(location and there) and Path(location or "").samefile(there or "")
+    except (OSError, ValueError):  # one is not there, or is an address
+        return False
 
 
 def _check_settings(folder: Path, summary: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

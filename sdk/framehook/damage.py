@@ -1,5 +1,6 @@
 """What is wrong with a source: what its file tells before anything is decoded, and what is noted while it is."""
 
+import struct
 from pathlib import Path
 
 from framehook.errors import SourceError, SourceNotFoundError
@@ -19,6 +20,8 @@ class Damage:
         """Frames kept although they build on such as were left out."""
         self.untimed = 0
         """Frames that came without a time."""
+        self.pages = False
+        """Whether the file has more pages than the one that was read."""
         self.end: tuple[float, float] | None = None
         """Where the stream ended too soon, and where its container says that it ends; in seconds."""
         self._back = 0
@@ -64,6 +67,8 @@ class Damage:
             lines.append(f"times go back {times} to {self._back_to:.2f} s: recordings were joined, or a clock was set")
         if self.untimed:
             lines.append(f"frames without a time, taken to start where the one before ends: {self.untimed}")
+        if self.pages:
+            lines.append("only the first of its pages was read: save each page as a picture of its own")
         if self.end:
             lines.append(f"ends at {self.end[0]:.2f} s of {self.end[1]:.2f} s: the file is cut short or damaged at its end")
         return tuple(lines)
@@ -114,3 +119,18 @@ def is_whole_gif(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _GIF_END_BYTES))
         return file.read().rstrip(b"\0").endswith(b";")
+
+
+def has_more_pages(path: Path) -> bool:
+    """Say whether a TIFF has a second page: its first directory, 12 bytes an entry, ends with the place of the next one."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] not in (b"II*\0", b"MM\0*"):
+            return False
+        order = "<" if head[:1] == b"I" else ">"
+        file.seek(struct.unpack(f"{order}I", head[4:])[0])
+        entries = file.read(2)
+        if len(entries) < 2:
+            return False
+        file.seek(12 * struct.unpack(f"{order}H", entries)[0], 1)
+        return file.read(4) not in (b"", b"\0\0\0\0")

@@ -71,6 +71,8 @@ class Pipeline:
         on_error: Literal["raise", "isolate"] = "raise",
         plugins: Plugins | None = None,
     ) -> None:
+        tracker = None if tracker == "none" else tracker  # as text, which is all that the command line has
+        classifiers = () if list(_several("classifiers", classifiers)) == ["none"] else classifiers
         scalars = {
             "device": device, "out": out, "batch": batch, "detect_every": detect_every, "classify_every": classify_every,
             "start": start, "end": end, "every": every, "fps": fps, "on_error": on_error,
@@ -168,7 +170,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ConfigError: no such file, no TOML, or a key that is not known.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
         config = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration '{path}': {error}") from error

@@ -36,7 +36,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framehook.damage import check_readable, is_whole_gif, why_unreadable
+from framehook.damage import check_readable, has_more_pages, is_whole_gif, why_unreadable
 from framehook.errors import OutputError, SourceError, UsageError
 from framehook.frame import Frame, Image, Planes, StreamInfo
 from framehook.timeline import Timeline
@@ -297,6 +297,7 @@ class VideoSource:
                 wraps_at=_TS_WRAP if self._live and self._container.format.name == "mpegts" else None,
                 in_coded_order=self._container.format.name == "avi" and not self._stream.codec_context.codec.intra_only,
             )
+            self._timeline.damage.pages = self._still and self._is_regular() and has_more_pages(Path(self._location))
             frames = self._decode(*self._beginning())
             if self._is_file and self._container.format.name == "gif" and not is_whole_gif(Path(self._location)):
                 frames = self._without_last(frames)
@@ -412,6 +413,9 @@ class VideoSource:
             raise SourceError(f"{self._shown} holds video of a kind that this libav cannot decode; convert it to H.264")
         return stream
 
+    def _is_regular(self) -> bool:
+        return self._is_file and Path(self._location).is_file()
+
     def _time_base(self) -> Fraction:
         return _fraction(self._stream.time_base) or _MICROSECOND
 
@@ -422,7 +426,7 @@ class VideoSource:
     def _beginning(self) -> tuple[_Packets, int | None]:
         """Return the packets to decode, and the index of the first frame from `start` on where others before it are left out."""
         start = self._timeline.start
-        once = self._is_file and not Path(self._location).is_file()  # a pipe
+        once = self._is_file and not self._is_regular()  # a pipe
         if start is None or once or self._timeline.in_coded_order:
             return self._packets(), None
         before, first_key, key_times = 0, None, {start}

@@ -186,6 +186,63 @@ def test_resume_analyses_a_recording_that_has_changed_once_more(tmp_path, clip, 
     assert summary["file"]["bytes"] == clip.stat().st_size
 
 
+def test_resume_analyses_again_what_has_lost_a_file(tmp_path, clip, caplog):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), "--resume", *FAST]
+    assert run(arguments) == 0
+    summary = json.loads((tmp_path / "out" / "grey" / "summary.json").read_text())
+    assert summary["files"] == ["detections.csv", "detections.jsonl", "tracks.csv"]
+    (tmp_path / "out" / "grey" / "detections.csv").unlink()
+    assert run(arguments) == 0
+    assert "grey/detections.csv' is no longer there: grey is analysed again" in caplog.text.replace("\\", "/")
+    assert (tmp_path / "out" / "grey" / "detections.csv").exists()
+
+
+def test_files_of_an_earlier_run_are_told_of(tmp_path, clip, caplog):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), *FAST]
+    assert run([*arguments, "--annotate"]) == 0
+    assert run(arguments) == 0
+    assert "annotated.mp4' is of an earlier run, and does not go with the new results" in caplog.text
+
+
+def test_resume_knows_a_file_by_whatever_path(tmp_path, clip, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert run(["analyze", str(clip), "--out", str(out), *FAST]) == 0
+    (tmp_path / "link").symlink_to(clip.parent, target_is_directory=True)
+    for path in (tmp_path / "link" / clip.name, clip.parent / ".." / clip.parent.name / clip.name):
+        assert run(["analyze", str(path), "--out", str(out), "--resume", *FAST]) == 0
+        assert "1 of 1 sources are complete already" in capsys.readouterr().err
+
+
+def test_resume_wants_the_summary_where_it_looks_for_it(tmp_path, clip, capsys):
+    status, line = failure(capsys, "analyze", clip, "--out", tmp_path, "--resume", "--sink", "summary:path={stream}/s.json")
+    assert status == 2
+    assert "leave out the path of the sink 'summary'" in line
+
+
+def test_the_results_may_lie_in_the_home_folder(tmp_path, clip, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    arguments = ["analyze", str(clip), "--out", "~/out", "--resume", *FAST]
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["folder"] == str(tmp_path / "out" / "grey")
+    assert run(arguments) == 0
+    assert "1 of 1 sources are complete already" in capsys.readouterr().err
+
+
+def test_without_a_tracker_and_classifiers_faces_are_only_found(tmp_path, clip):
+    arguments = ["analyze", str(clip), "--out", str(tmp_path), "--tracker", "none", "--classifier", "none", "--detector", FAST[1]]
+    assert run(arguments) == 0
+    options = json.loads((tmp_path / "grey" / "summary.json").read_text())["options"]
+    assert (options["tracker"], options["classifiers"]) == (None, [])
+
+
+def test_a_configuration_with_a_path_that_is_none_is_wrong_usage(tmp_path, clip, capsys):
+    (tmp_path / "settings.toml").write_text("out = 5\n", encoding="utf-8-sig")  # and a byte order mark is no error
+    status, line = failure(capsys, "analyze", clip, "--config", tmp_path / "settings.toml")
+    assert status == 2
+    assert "option 'out' got 5" in line
+
+
 def test_resume_does_not_pass_over_a_live_stream(tmp_path, clip, capsys):
     arguments = ["analyze", str(clip), "--out", str(tmp_path / "out"), *FAST]
     assert run(arguments) == 0

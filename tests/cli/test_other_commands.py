@@ -1,7 +1,11 @@
 import csv
 import json
+import os
+import signal
+import subprocess
 import sys
 import textwrap
+import time
 from importlib import metadata
 
 import click
@@ -56,6 +60,49 @@ def test_the_demo_says_that_its_folder_is_a_file(tmp_path, capsys):
 def test_the_demo_says_where_to_look(tmp_path, capsys):
     assert run(["demo", "--out", str(tmp_path)]) == 0
     assert f"look at: {tmp_path / 'grace-hopper' / 'annotated.png'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["plugins"]], ids=["framehook", "plugins"])
+def test_a_command_without_its_command_shows_the_help(arguments, capsys):
+    assert run(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Usage: ")
+    assert "Commands:" in lines
+
+
+def test_a_plugin_is_a_line_of_its_own_for_other_programs(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run(["plugins", "list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["detector", "mtcnn"]]
+    assert "Find faces and their five landmarks with MTCNN." in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "| head -c 0"])
+def test_closed_streams_end_no_command(closed):
+    command = f"{sys.executable} -c 'from framehook_cli.main import main; main()' plugins list {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_letters_that_a_terminal_does_not_know_end_no_command():
+    command = [sys.executable, "-c", "from framehook_cli.main import main; main()", "plugins", "show", "iou"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal hangs up here")
+def test_a_closed_terminal_leaves_whole_files(tmp_path, shared_videos):
+    command = [sys.executable, "-c", "from framehook_cli.main import main; main()", "analyze"]
+    clip = shared_videos / "humans_mot.mp4"
+    with subprocess.Popen([*command, str(clip), "--out", str(tmp_path), "--quiet"], stderr=subprocess.PIPE) as process:
+        lines = tmp_path / clip.stem / "detections.jsonl"
+        until = time.monotonic() + 120
+        while not (lines.exists() and lines.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == 130
+    assert json.loads((tmp_path / clip.stem / "summary.json").read_text())["statistics"]["interrupted"] is True
 
 
 def test_plugins_are_listed_with_what_they_do(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as PillowImage
 
-from framehook import OutputError, Pipeline, StreamInfo, StreamStatistics
+from framehook import OptionError, OutputError, Pipeline, StreamInfo, StreamStatistics
 from framehook.testing import FixedDetector, grey_image, synthetic_video
 from framehook_plugins.sinks.detections_csv import CsvSink
 from framehook_plugins.sinks.files import StreamFiles
@@ -40,6 +40,59 @@ def test_the_second_of_two_sessions_that_would_write_one_file_is_refused(tmp_pat
             yard.push(PICTURE, seconds=0)
         door.push(PICTURE, seconds=1)
     assert streams_in(tmp_path / "all.csv") == ["door", "door"]
+
+
+HOLDING = """
+import sys
+from framehook import Pipeline
+from framehook.testing import FixedDetector, grey_image
+pipeline = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=["csv:path=all.csv"], out=sys.argv[1])
+with pipeline.session("door") as door:
+    door.push(grey_image(64, 48), seconds=0)
+    print("writing", flush=True)
+    sys.stdin.readline()
+    door.push(grey_image(64, 48), seconds=1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks in another way")
+def test_a_file_that_another_process_writes_is_left_alone(tmp_path):
+    command = [sys.executable, "-c", HOLDING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "writing\n"
+        with pytest.raises(OutputError, match=r"all\.csv' is being written into by another process; wait for its end"):
+            list(pipeline(tmp_path, "csv:path=all.csv").run([PICTURE]))
+        other.communicate("go on\n", timeout=60)
+    assert streams_in(tmp_path / "all.csv") == ["door", "door"]
+    list(pipeline(tmp_path, "csv:path=all.csv").run([PICTURE]))
+    assert streams_in(tmp_path / "all.csv") == ["arrays"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits of files")
+def test_a_disk_that_becomes_full_leaves_whole_lines(tmp_path):
+    script = """
+import resource, signal, sys
+from framehook import OutputError, Pipeline
+from framehook.testing import FixedDetector, grey_image
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+pipeline = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=["csv"], out=sys.argv[1])
+try:
+    list(pipeline.run([grey_image(64, 48)] * 100))
+except OutputError:
+    sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], timeout=60, check=False)
+    assert done.returncode == 3
+    lines = (tmp_path / "arrays" / "detections.csv").read_text().splitlines(keepends=True)
+    assert len(lines) > 10
+    assert all(line.endswith("\n") and line.count(",") == lines[0].count(",") for line in lines)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_that_names_no_file_is_refused(tmp_path, path):
+    with pytest.raises(OptionError, match="names no file; give it a name"):
+        CsvSink(path=path, out=tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".png"])

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
+from PIL import Image as PillowImage
 
 from framehook import UsageError, VideoSource, video
 from framehook.testing import frame_number, grey_of, synthetic_video
@@ -92,6 +93,15 @@ def test_an_image_is_a_stream_of_one_frame_without_a_rate(tmp_path, encode, quar
         (frame,) = source
     assert (source.info.frames, source.info.rate, source.info.duration_seconds, frame.pts) == (1, None, None, 0)
     assert corners(frame.image) == ["red", "green", "blue", "white"]
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_of_a_picture_with_several_pages_the_first_is_read_and_the_others_are_told_of(tmp_path, quarters, pages):
+    rest = [PillowImage.fromarray(quarters)] * (pages - 1)
+    PillowImage.fromarray(quarters).save(tmp_path / "a.tiff", save_all=True, append_images=rest)
+    with VideoSource(tmp_path / "a.tiff", name="a") as source:
+        assert [corners(frame.image) for frame in source] == [["red", "green", "blue", "white"]]
+        assert source.warnings == ("only the first of its pages was read: save each page as a picture of its own",)[: pages - 1]
 
 
 @pytest.mark.parametrize(("rotation", "aspect"), [(0, Fraction(64, 45)), (90, Fraction(45, 64))])

@@ -5,13 +5,13 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from framehook import OptionError, OutputError, StreamInfo, StreamStatistics, UsageError
-from framehook_plugins.sinks.folders import hold
+from framehook_plugins.sinks.folders import hold, hold_file
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]' if os.name == "nt" else r"[/\x00]")
 _LONGEST_NAME = 200  # bytes; file systems take 255, and what the template adds needs room
@@ -46,6 +46,8 @@ class StreamFiles(Generic[F]):
         unknown = [field for field in re.findall(r"\{\w*\}", path) if field != _FIELD]
         if unknown:
             raise OptionError(f"path '{path}' has the unknown field {unknown[0]}; the only one is {_FIELD}")
+        if not Path(path).name:
+            raise OptionError(f"path '{path}' names no file; give it a name, such as {_FIELD}/results.csv")
         self._make = make
         self._template = path
         self._out = out
@@ -71,6 +73,9 @@ class StreamFiles(Generic[F]):
                     with output_errors(path):
                         closing.callback(hold(path.parent))
                 closing.callback(_release, _claim(path, self))
+                if _FIELD not in str(Path(self._template).parent):
+                    with output_errors(path):
+                        closing.callback(hold_file(path))
                 file = self._make(path, stream)
                 closing.callback(file.close)
                 self._files[self._key(stream)] = file, closing.pop_all()
@@ -170,7 +175,8 @@ class FileSink(Generic[F]):
 class TextFile:
     """A UTF-8 file that grows, and of which every piece is on its way to the disk as soon as it was written.
 
-    Those who follow a live stream see each result at once, and a killed process loses nothing.
+    Those who follow a live stream see each result at once, and a killed process loses nothing. Where the disk is full, the file
+    ends with the last piece that was written as a whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -178,18 +184,32 @@ class TextFile:
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Names of files can hold bytes that are no text; as \udc.. they are written, and to JSON they are an escape.
-            self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+            self._file = path.open("wb", buffering=0)
+        self._whole = 0  # bytes
+        self._failure: OSError | None = None
 
     def write(self, text: str) -> None:
         """Append text."""
+        content = memoryview(text.encode("utf-8", "backslashreplace"))
         with output_errors(self._path):
-            self._file.write(text)
-            self._file.flush()
+            try:
+                left = content
+                while left:
+                    left = left[self._file.write(left) or 0 :]
+            except OSError as error:
+                with suppress(OSError):  # what is no ordinary file has no length
+                    self._file.truncate(self._whole)
+                self._failure = error
+                raise
+        self._whole += len(content)
 
     def close(self) -> None:
-        """Let go of the file; a second call is harmless."""
+        """Let go of the file, and say once more what could not be written; a second call is harmless."""
         with output_errors(self._path):
             self._file.close()
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A folder of results, of a stream or of a training, has one process at a time: two would cut off each other's files."""
+"""A folder of results, of a stream or of a training, has one process at a time: two would cut off each other's files.
+
+So has a file that lies in no folder of its own.
+"""
 
 import os
 import sys
@@ -16,10 +19,10 @@ if sys.platform != "win32":
 
 @dataclass(slots=True)
 class _Hold:
-    """A folder that this process holds."""
+    """A folder or a file that this process holds."""
 
     descriptor: int
-    """An open file: when it is closed, also because the process dies, the folder is free. -1: this system locks none."""
+    """An open file: when it is closed, also because the process dies, it is free. -1: this system locks none."""
     users: int = 0
 
 
@@ -37,35 +40,52 @@ def hold(folder: Path) -> Callable[[], None]:
         OSError: it cannot be created or opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    resolved = folder.resolve()
+    return _hold(folder, os.O_RDONLY)
+
+
+def hold_file(path: Path) -> Callable[[], None]:
+    """Do the same for a file, which is created where there is none, and otherwise left as it is.
+
+    Raises:
+        OutputError: another process holds it.
+        OSError: it cannot be created or opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        return lambda: None  # a pipe would wait for its reader, and may have several writers
+    return _hold(path, os.O_RDWR | os.O_CREAT)
+
+
+def _hold(path: Path, flags: int) -> Callable[[], None]:
+    resolved = path.resolve()
     with _lock:
         if resolved not in _holds:
-            _holds[resolved] = _Hold(_locked(folder))
+            _holds[resolved] = _Hold(_locked(path, flags))
         _holds[resolved].users += 1
     return partial(_let_go, resolved)
 
 
-def _locked(folder: Path) -> int:
+def _locked(path: Path, flags: int) -> int:
     if sys.platform == "win32":
-        return -1  # it locks files, but no folders
-    descriptor = os.open(folder, os.O_RDONLY)
+        return -1  # it locks files in another way, and no folders
+    descriptor = os.open(path, flags, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise OutputError(
-            f"'{folder}' is being written into by another process; wait for its end, or choose another folder"
+            f"'{path}' is being written into by another process; wait for its end, or choose another folder or path"
         ) from error
     except OSError:
         pass  # some network file systems know no locks
     return descriptor
 
 
-def _let_go(folder: Path) -> None:
+def _let_go(path: Path) -> None:
     with _lock:
-        held = _holds[folder]
+        held = _holds[path]
         held.users -= 1
         if not held.users:
-            del _holds[folder]
+            del _holds[path]
             if held.descriptor >= 0:
                 os.close(held.descriptor)

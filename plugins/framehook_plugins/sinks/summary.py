@@ -1,6 +1,7 @@
 """The sink `summary`: how the run of a stream went."""
 
 import json
+import logging
 import platform
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from framehook import FrameResult, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.detections_json import describe
 from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 from framehook_plugins.sinks.values import plain
+
+log = logging.getLogger("framehook")
 
 _PACKAGES = ("numpy", "av", "cv2", "torch", "openvino", "onnxruntime")
 
@@ -43,7 +46,8 @@ class SummarySink(FileSink["_SummaryFile"]):
     def end(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
         """Write the summary."""
         file = self._files.of(stream)
-        file.write(summarise(stream, statistics, self._settings, recording=file.recording))
+        content = summarise(stream, statistics, self._settings, recording=file.recording)
+        file.write({**content, "files": file.written_beside()})
         super().end(stream, statistics)
 
     def amend(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
@@ -61,12 +65,23 @@ class _SummaryFile:
 
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self.recording = describe_file(stream.location)  # as it was before it was read: it may still be growing
+        self._before = _times_of_files(path.parent)
+        self._earlier: list[str] = (_read(path) or {}).get("files") or []
         self._path = path
         self._partial = _partial(path)
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             self._partial.touch()  # a place that cannot be written is told now, not after hours of work
+
+    def written_beside(self) -> list[str]:
+        """Return the names of the files in its folder that were written meanwhile, and tell of those of an earlier run."""
+        now = _times_of_files(self._path.parent)
+        written = [name for name, time in now.items() if time != self._before.get(name)]
+        written = sorted(set(written) - {self._path.name, self._partial.name})
+        for name in sorted(set(self._earlier) & now.keys() - set(written)):
+            log.warning("'%s' is of an earlier run, and does not go with the new results", self._path.with_name(name))
+        return written
 
     def write(self, content: Mapping[str, Any]) -> None:
         _write(self._path, content)
@@ -117,11 +132,23 @@ def summarise(
 
 def read_complete(path: Path) -> dict[str, Any] | None:
     """Return the content of the summary.json at this path, or None where there is none of a stream analysed to its end."""
+    content = _read(path)
+    return content if content is not None and content.get("complete") is True else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and content.get("complete") is True else None
+    return content if isinstance(content, dict) else None
+
+
+def _times_of_files(folder: Path) -> dict[str, int]:
+    """Return when each file of a folder was last written, in nanoseconds, by name."""
+    if not folder.is_dir():
+        return {}
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
 
 
 def _versions() -> dict[str, str]:
