@@ -53,7 +53,6 @@ def analyze(
     annotate: bool,
     resume: bool,
     quiet: bool,
-    verbose: bool,
     as_json: bool,
     **settings: Any,
 ) -> int:

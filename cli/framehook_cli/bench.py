@@ -55,7 +55,6 @@ def bench(
     device: str,
     seconds: float,
     quiet: bool,
-    verbose: bool,
     as_json: bool,
 ) -> None:
     """Time decoding, detection and the whole pipeline on this machine.

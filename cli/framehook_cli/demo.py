@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter
-from framehook_cli.outputs import check_writable, counted, meter
+from framehook_cli.outputs import check_writable, counted, meter, quiet_option, verbose_option
 
 _SIZE = (640, 480)
 _RATE = 25
@@ -16,10 +16,10 @@ _SECONDS = 4
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("framehook-demo"), show_default=True, help="Folder.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary: errors only.")
-@click.option("--verbose", is_flag=True, help="Show where errors come from.")
+@quiet_option
+@verbose_option
 @click.pass_obj
-def demo(installed: Plugins, out: Path, quiet: bool, verbose: bool) -> None:
+def demo(installed: Plugins, out: Path, quiet: bool) -> None:
     """Analyse a short clip made of a photograph.
 
     A virtual camera moves over the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from importlib import metadata
 from typing import Any
 
@@ -10,13 +11,6 @@ import click
 
 from framehook import FramehookError, Plugins
 from framehook_cli.plugins import describe
-
-_PACKAGES = (
-    "framehook", "av", "numpy", "pluggy", "pydantic", "torch", "facenet-pytorch", "opencv-python-headless",
-    "safetensors", "scipy",
-)  # fmt: skip
-_EXTRAS = {"onnx": "openvino", "openvino": "openvino", "onnxruntime": "onnxruntime", "fsspec": "train", "tensorboard": "train"}
-"""Packages that may be missing, and an extra of framehook that brings each."""
 
 
 @click.command()
@@ -36,11 +30,12 @@ def examine(installed: Plugins) -> dict[str, Any]:
     """Return versions, devices, codecs and plugins, and under `problems` one line for each thing that is wrong."""
     problems = [f"plugin '{b.entry_point}' of {b.distribution} is broken: {b.reason}" for b in installed.broken]
     versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    needed, optional = _requirements()
+    for package in ("framehook", *needed):
         versions[package] = _version(package) or "missing"
         if versions[package] == "missing":
             problems.append(f"package '{package}' is missing: pip install {package}")
-    extras = {package: _version(package) or f"not installed: pip install 'framehook[{e}]'" for package, e in _EXTRAS.items()}
+    extras = {package: _version(package) or f"not installed: pip install 'framehook[{e}]'" for package, e in optional.items()}
     return {
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
         "versions": versions,
@@ -51,6 +46,23 @@ def examine(installed: Plugins) -> dict[str, Any]:
         "default_stages": _default_stages(installed, problems),
         "problems": problems,
     }
+
+
+def _requirements() -> tuple[list[str], dict[str, str]]:
+    """Return the packages that framehook needs, and those that may be missing, each with an extra that brings it."""
+    needed: list[str] = []
+    optional: dict[str, str] = {}
+    try:
+        requirements = metadata.requires("framehook") or []
+    except metadata.PackageNotFoundError:  # copied into another program, without its metadata
+        requirements = []
+    for requirement in requirements:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if extra := re.search(r"extra == ['\"]([\w-]+)", requirement):
+            optional.setdefault(name, extra[1])
+        else:
+            needed.append(name)
+    return sorted(needed), optional
 
 
 def _version(package: str) -> str | None:

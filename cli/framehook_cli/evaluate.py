@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from framehook_cli.outputs import check_writable, work_meter
+from framehook_cli.outputs import check_writable, verbose_option, work_meter
 
 FORMATS = ("utkface", "fairface", "imdb-wiki", "table")
 _NAMED = 5  # pictures that cannot be read; the JSON names all
@@ -55,7 +55,7 @@ _COLUMNS: tuple[tuple[str, str, Literal["%", "years"]], ...] = (
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Pictures in memory at once.")
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes that look for faces.")
 @click.option("--quiet", is_flag=True, help="No progress and no table: errors only.")
-@click.option("--verbose", is_flag=True, help="Say more, and show where errors come from.")
+@verbose_option
 def evaluate(
     weights: str,
     data: str,
@@ -69,7 +69,6 @@ def evaluate(
     batch: int,
     workers: int,
     quiet: bool,
-    verbose: bool,
 ) -> None:
     """Measure age and gender on labelled pictures, the whole way that inference goes.
 

@@ -18,15 +18,15 @@ _LINE_EVERY_SECONDS = 5.0
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+quiet_option = click.option("--quiet", is_flag=True, help="No progress and no summary: errors only.")
+# What it asks for happens in main.py, before and after the command.
+verbose_option = click.option("--verbose", is_flag=True, expose_value=False, help="Say more, and show where errors come from.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on standard output.")
+
+
 def verbosity(command: Command) -> Command:
     """Give a command `--quiet`, `--verbose` and `--json`."""
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON on standard output."),
-        click.option("--verbose", is_flag=True, help="Say more, and show where errors come from."),
-        click.option("--quiet", is_flag=True, help="No progress and no summary: errors only."),
-    ):
-        command = option(command)
-    return command
+    return quiet_option(verbose_option(json_option(command)))
 
 
 def counted(n: int, thing: str) -> str:

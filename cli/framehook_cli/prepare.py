@@ -61,7 +61,6 @@ def prepare(
     resume: bool,
     replace: bool,
     quiet: bool,
-    verbose: bool,
     as_json: bool,
     **given: float | None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import click
 
 from framehook import UsageError, check_options
-from framehook_cli.outputs import work_meter
+from framehook_cli.outputs import verbose_option, work_meter
 
 
 @click.command()
@@ -18,7 +18,7 @@ from framehook_cli.outputs import work_meter
 @click.option("--compile", "compiler", metavar="BACKEND", help="Use torch.compile with this backend, such as inductor.")
 @click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
 @click.option("--quiet", is_flag=True, help="No progress and no line an epoch: errors only.")
-@click.option("--verbose", is_flag=True, help="Say more, and show where errors come from.")
+@verbose_option
 def train(
     recipe: str,
     faces: Path,
@@ -28,7 +28,6 @@ def train(
     compiler: str | None,
     resume: bool,
     quiet: bool,
-    verbose: bool,
 ) -> None:
     """Train a network on prepared faces.
 

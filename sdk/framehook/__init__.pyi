@@ -12,7 +12,7 @@ from .contracts import (
     StreamSink,
     Tracker,
 )
-from .detections import NO_TRACK, Detection, Detections
+from .detections import NO_TRACK, Detection, Detections, is_missing
 from .errors import (
     ConfigError,
     DeviceError,
@@ -97,6 +97,7 @@ __all__ = [
     "did_you_mean",
     "geometry",
     "hookimpl",
+    "is_missing",
     "load_plugins",
     "open_sources",
     "options_of",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framehook.contracts import Column
-from framehook.detections import NO_TRACK, Detections
+from framehook.detections import NO_TRACK, Detections, is_missing
 
 _FORGET_SECONDS = 600.0
 _LEAST_WEIGHT = 1e-6  # a view of quality 0 still counts when there is no other
@@ -150,7 +150,7 @@ class TrackAggregator:
             weight = 1.0 if quality is None else max(_LEAST_WEIGHT, float(quality[i]))
             for column in self._columns:
                 said = [views.attributes[name][i] for name in (column.name, column.of) if name]
-                if column.aggregate == "probability" or any(map(_says_nothing, said)):
+                if column.aggregate == "probability" or any(map(is_missing, said)):
                     continue
                 if column.name not in track.columns:
                     track.columns[column.name] = _AGGREGATES[column.aggregate](column)
@@ -193,10 +193,6 @@ class TrackAggregator:
             old = [i for i, track in self._tracks.items() if abs(seconds - track.seconds) > _FORGET_SECONDS]
             for track_id in old:
                 del self._tracks[track_id]
-
-
-def _says_nothing(value: Any) -> bool:
-    return not value if isinstance(value, str) else not np.isfinite(value)
 
 
 def _value(track: _Track, column: Column) -> Any:

@@ -14,6 +14,11 @@ NO_TRACK = -1
 Rows: TypeAlias = NDArray[np.bool_] | NDArray[np.integer[Any]] | slice | Sequence[int] | Sequence[bool]
 
 
+def is_missing(value: Any) -> bool:
+    """Say whether one value of an attribute says nothing: a number that is not finite, or an empty string."""
+    return not value if isinstance(value, str) else not np.isfinite(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One row of a `Detections`, in plain Python numbers but for attributes of several values."""

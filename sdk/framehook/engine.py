@@ -152,8 +152,6 @@ class Engine:
         """Return how each stream went so far, by name."""
         return {stream.spec.name: stream.statistics() for stream in self._streams}
 
-    # --- starting and stopping, on the caller's thread
-
     def _decoding(self) -> list[tuple[str, Callable[[], None]]]:
         workers = [("decode", self._decode_recorded)] * min(len(self._recorded), _RECORDED_AT_ONCE)
         live = [("decode", partial(self._decode, stream)) for stream in self._streams if stream.spec.live]
@@ -220,8 +218,6 @@ class Engine:
             raise errors[0]
         if errors:
             raise SourceError(f"{len(errors)} of {len(self._streams)} sources failed: {'; '.join(map(str, errors))}")
-
-    # --- the decode threads
 
     def _decode_recorded(self) -> None:
         while True:
@@ -291,8 +287,6 @@ class Engine:
                 "if a start or an end was asked for, choose others"
             )
 
-    # --- the inference thread
-
     def _infer(self) -> None:
         analysis = Analysis(self._stages)
         try:
@@ -318,8 +312,6 @@ class Engine:
         if stream.state is None:
             stream.state = StreamState(frame.stream, self._stages, stream.counters)
         return stream.state
-
-    # --- the sink thread
 
     def _deliver(self) -> None:
         failure: FramehookError | None = None

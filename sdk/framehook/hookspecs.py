@@ -61,7 +61,7 @@ def framehook_register_commands(cli: "click.Group") -> None:
 
 @hookspec
 def framehook_stream_started(stream: "StreamInfo") -> None:
-    """Hear that a stream's first frame has been decoded."""
+    """Hear that a stream's first result is about to reach the sinks."""
 
 
 @hookspec

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from framehook.detections import NO_TRACK, Detections
+from framehook.detections import NO_TRACK, Detections, is_missing
 from framehook.results import FrameResult
 
 
@@ -100,7 +100,7 @@ class TrackLog:
             track.last_seconds = seconds
             track.labels[detections.names[label]] += 1
             for name, values in columns.items():
-                if name not in track.attributes or not _is_missing(values[row]):
+                if name not in track.attributes or not is_missing(values[row]):
                     track.attributes[name] = values[row]
 
     def _summaries(self, tracks: Mapping[int, _Track]) -> list[TrackSummary]:
@@ -116,7 +116,3 @@ class TrackLog:
             )
             for track_id, track in sorted(tracks.items(), key=lambda item: item[1].order)
         ]
-
-
-def _is_missing(value: Any) -> bool:
-    return bool(value == "" or value != value)  # NaN is the one number that differs from itself

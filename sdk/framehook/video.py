@@ -355,8 +355,6 @@ class VideoSource:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    # --- opening
-
     def _open(self) -> tuple[InputContainer, VideoStream]:
         if self._is_file:
             check_readable(Path(self._location))
@@ -494,8 +492,6 @@ class VideoSource:
             begins = float((self._stream.start_time or 0) * self._time_base())
             return f"{self._shown} has no frame in the span asked for: it begins at {begins:.2f} s; choose another start or end"
         return f"{self._shown} has no frame in it; record it again"
-
-    # --- decoding
 
     def _deliver(self, frames: Iterable[_Numbered], converter: _Converter, origin: int) -> Iterator[Frame]:
         for frame, number, pts in frames:

@@ -216,7 +216,7 @@ def test_a_network_that_is_not_what_the_header_says_is_not_written(small_header,
 
 def test_what_stood_there_stays_where_writing_fails(small_header, small_network, weights):
     header = small_header("resnet18")
-    (weights.parent / "tiny.safetensors.unfinished").mkdir()  # so that nothing can be written under that name
+    (weights.parent / "tiny.safetensors.part").mkdir()  # so that nothing can be written under that name
     before = weights.read_bytes()
 
     with pytest.raises(OutputError, match=r"tiny\.safetensors' cannot be written: "):

@@ -36,7 +36,19 @@ def quarters():
 
 
 def _encode(
-    path, *, codec="libx264", pix_fmt="yuv420p", frames=40, size=(96, 64), pts=None, time_base=Fraction(1, 25), b_frames=0, **more
+    path,
+    *,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    frames=40,
+    size=(96, 64),
+    pts=None,
+    time_base=Fraction(1, 25),
+    b_frames=0,
+    pixel_aspect=Fraction(1),
+    rotation=None,
+    picture=None,
+    with_sound=False,
 ):
     """Write what framehook itself does not write: other codecs, containers and pixels, B-frames, rotation, pixels that are
     no squares, a second stream."""
@@ -46,13 +58,13 @@ def _encode(
         stream.codec_context.time_base = time_base
         stream.codec_context.gop_size = 10
         stream.codec_context.max_b_frames = b_frames
-        stream.codec_context.sample_aspect_ratio = more.get("pixel_aspect", Fraction(1))
-        sound = container.add_stream("aac", rate=8000) if more.get("sound") else None
-        if "rotation" in more:
-            stream.set_display_rotation(*more["rotation"])
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
+        sound = container.add_stream("aac", rate=8000) if with_sound else None
+        if rotation is not None:
+            stream.set_display_rotation(*rotation)
         for number in range(frames):
-            picture = more.get("picture", grey_image(*size, value=grey_of(number)))
-            frame = av.VideoFrame.from_ndarray(picture).reformat(format=pix_fmt)
+            shown = grey_image(*size, value=grey_of(number)) if picture is None else picture
+            frame = av.VideoFrame.from_ndarray(shown).reformat(format=pix_fmt)
             frame.pts, frame.time_base = pts[number] if pts else number, time_base
             container.mux(stream.encode(frame))
         if sound is not None:

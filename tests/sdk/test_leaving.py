@@ -103,11 +103,14 @@ def test_a_source_that_would_end_the_program_ends_its_stream_with_an_error():
 
 
 def test_a_plugin_may_close_the_run_while_the_loop_is_elsewhere():
+    in_body, closed = threading.Event(), threading.Event()
+
     class Closing:
         def analyze(self, result):
             if result.frame.index == 2:
-                time.sleep(0.1)  # until the loop is in its body
+                assert in_body.wait(10)
                 run.close()
+                closed.set()
             return result
 
     sink = MemorySink()
@@ -115,7 +118,8 @@ def test_a_plugin_may_close_the_run_while_the_loop_is_elsewhere():
     got = []
     for result in run:
         got.append(result.frame.index)
-        time.sleep(0.2)
+        in_body.set()
+        assert closed.wait(10)
     assert got == [result.frame.index for result in sink.results] == list(range(len(got)))
     assert 3 <= len(got) < 100
     assert sink.closed == 1
@@ -134,10 +138,11 @@ def test_a_forgotten_run_that_is_collected_on_its_own_thread_ends():
         next(run)
         return threading.enumerate()
 
-    threads = set(forget()) - {threading.current_thread()}
-    patience = time.monotonic() + 20
-    while any(thread.name.startswith("framehook") and thread.is_alive() for thread in threads) and time.monotonic() < patience:
-        time.sleep(0.05)
+    threads = [thread for thread in forget() if thread.name.startswith("framehook")]
+    assert threads
+    for thread in threads:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_the_loop_gets_all_that_the_sinks_got_however_slow_a_batch_is():

@@ -86,7 +86,7 @@ def test_an_end_between_two_ticks_of_the_container_leaves_no_frame_out(tmp_path,
         ("b-frames.mov", {"b_frames": 3}),
         ("variable.mkv", {"pts": [40 * i + 13 * (i % 3) for i in range(40)], "time_base": Fraction(1, 1000)}),
         ("palette.gif", {"codec": "gif", "pix_fmt": "gray"}),
-        ("with-sound.mp4", {"sound": True}),
+        ("with-sound.mp4", {"with_sound": True}),
     ],
 )
 def test_a_start_in_the_middle_gives_the_same_frames_as_reading_from_the_beginning(tmp_path, encode, name, how):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from framehook import UsageError
 from framehook_trainers.bootstrap import estimate
-from framehook_trainers.calibration import apply_temperature, ece_of, fit_temperature, reliability
+from framehook_trainers.calibration import ece_of, fit_temperature, reliability
 
 
 @pytest.fixture
@@ -33,6 +34,11 @@ def test_the_bootstrapped_statistic_is_the_ece_of_the_diagram(calibrated):
 
     assert value[0] == pytest.approx(reliability(female, labels).ece)
     assert low[0] < value[0] < high[0]
+
+
+def apply_temperature(female, temperature):
+    """Divide the probabilities' logits, as inference does."""
+    return expit(logit(female) / temperature)
 
 
 def test_a_calibrated_classifier_has_almost_no_error_and_a_sharpened_one_has(calibrated):

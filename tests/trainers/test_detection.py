@@ -2,11 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from framehook import SourceError, UsageError
-from framehook_trainers.datasets.detection import Found, choose_faces, decode, detect_faces, examine, unpack
+from framehook import UsageError
+from framehook_trainers.datasets.detection import Found, choose_faces, decode, examine, unpack
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.quality import QualityLimits, sharpness
-from framehook_trainers.datasets.samples import Sample
 from framehook_trainers.datasets.storage import FileReader
 
 
@@ -48,7 +47,8 @@ def test_where_no_face_is_found_anywhere_the_whole_picture_is_taken():
 def test_mtcnn_finds_the_faces_of_real_chips(shared_data):
     samples = read_samples("utkface", str(shared_data)).samples[::1500]
 
-    chosen = choose_faces([(200, 200)] * len(samples), detect_faces(samples, workers=1))
+    examined = unpack(examine([sample.read for sample in samples]))
+    chosen = choose_faces([(200, 200)] * len(samples), [one.found for one in examined])
 
     assert chosen.found.mean() >= 0.9
     assert np.nanmedian(chosen.scores) > 0.95
@@ -83,13 +83,6 @@ def test_each_picture_is_told_with_its_problem_or_its_size(tmp_path, picture):
     assert [(one.file.width, one.file.height) for one in examined.values()] == [(30, 20), (1, 1), (0, 0), (0, 0), (0, 0), (0, 0)]
     assert len({one.file.digest for one in examined.values()}) == 6
     assert all(len(one.found.boxes) == 0 for one in examined.values())
-
-
-def test_a_corrupt_picture_among_those_to_detect_is_named():
-    sample = Sample(dataset="set", name="bad.jpg", read=bytes, age_low=1, age_high=1, female=True)
-
-    with pytest.raises(SourceError, match=r"'bad\.jpg' of set: corrupt picture"):
-        detect_faces([sample], workers=1)
 
 
 def test_pictures_are_rgb():

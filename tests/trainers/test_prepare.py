@@ -213,7 +213,7 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_faces(copy, chips):
     before = files(copy)
     with pytest.raises(KeyboardInterrupt):
         prepare_chips(chips, copy, replace=True, progress=Stop(2))
-    (copy.with_name("faces.part") / "work" / "examined-000001.npz.unfinished").symlink_to("/dev/full")
+    (copy.with_name("faces.part") / "work" / "examined-000001.npz.part").symlink_to("/dev/full")
 
     message = r"cannot write '.*faces\.part': No space left on device; free some space and go on with --resume; the faces in .*"
     with pytest.raises(OutputError, match=message):

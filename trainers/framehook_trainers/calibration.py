@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import logit
 
 from framehook import UsageError
 from framehook_trainers.bootstrap import Floats, Statistic
@@ -92,11 +92,6 @@ def fit_temperature(female: NDArray[np.floating], labels: NDArray[np.integer]) -
 
     found = minimize_scalar(negative_log_likelihood, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
-
-
-def apply_temperature(female: NDArray[np.floating], temperature: float) -> Floats:
-    """Return the probabilities, (n,), with their logits divided by the temperature."""
-    return np.asarray(expit(_logits(female) / temperature))
 
 
 def _logits(female: NDArray[np.floating]) -> Floats:

@@ -1,6 +1,6 @@
 """Several processes that train one network together, each on its share of every batch, as `torchrun` starts them.
 
-    torchrun --nproc-per-node 4 $(which framehook) train framehook --data faces --out run
+    torchrun --nproc-per-node 4 $(which framehook) train framehook --faces faces --out run
 
 Each process averages its losses over its own share and the gradients are averaged over the processes: the same as one process
 with the whole batch, but for batch norm, whose statistics are of a share, and for batches whose shares differ in how many labels

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from framehook import ModelError, OutputError
+from framehook_plugins.whole import whole_file
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -17,12 +18,10 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: the disk is full, or the folder cannot be written.
     """
-    part = folder / f"{CHECKPOINT}.part"
     try:
-        torch.save(dict(state), part)
-        part.replace(folder / CHECKPOINT)
+        with whole_file(folder / CHECKPOINT) as part:
+            torch.save(dict(state), part)
     except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
-        part.unlink(missing_ok=True)
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise OutputError(
             f"'{folder / CHECKPOINT}' cannot be written, the one before is kept ({reason}); make room, and resume the run"

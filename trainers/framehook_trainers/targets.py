@@ -33,6 +33,15 @@ def exact_ages(ages: Tensor) -> Tensor:
     return torch.where(low == high, low, -1)
 
 
+def gender_classes(female: Tensor) -> Tensor:
+    """Return the class of each gender as the outputs have them, (n,): 0 female, 1 male, -1 where it is unknown.
+
+    Args:
+        female: (n,) 1, 0, or -1 where unknown.
+    """
+    return torch.where(female >= 0, 1 - female, -1)
+
+
 def age_value(faces: Faces, *, datasets: Sequence[str], ages: tuple[int, int] = (0, OLDEST)) -> AgeValue:
     """Return an age output whose numbers have mean 0 and standard deviation 1 on the exact ages of these sets.
 

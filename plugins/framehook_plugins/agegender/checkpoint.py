@@ -1,6 +1,5 @@
 """Weights files: safetensors whose header says all that inference needs, and what a person would ask."""
 
-import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from framehook import ModelError, OutputError, UsageError, did_you_mean
 from framehook_plugins.agegender.networks import NETWORKS, Network, build
 from framehook_plugins.agegender.outputs import OLDEST, Outputs
 from framehook_plugins.agegender.pixels import CHANNELS, Colour
+from framehook_plugins.whole import whole_file
 
 FORMAT: Literal["framehook-age-gender-2"] = "framehook-age-gender-2"
 
@@ -116,13 +116,10 @@ def write(path: Path, network: nn.Module, header: Header) -> None:
     metadata = {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in header.model_dump(mode="json").items()
     }
-    unfinished = path.with_name(f"{path.name}.unfinished")
     try:
-        unfinished.write_bytes(save(tensors, metadata=metadata))  # save_file makes a file that only its owner may read
-        unfinished.replace(path)
+        with whole_file(path) as part:
+            part.write_bytes(save(tensors, metadata=metadata))  # save_file makes a file that only its owner may read
     except (safetensors.SafetensorError, OSError) as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise OutputError(f"'{path}' cannot be written: {error}") from error
 
 

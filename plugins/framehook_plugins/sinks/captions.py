@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from framehook import NO_TRACK, Detection
+from framehook import NO_TRACK, Detection, is_missing
 
 _LONGEST_PART = 40  # characters
 
@@ -20,7 +20,8 @@ def caption(detection: Detection, *, show_label: bool = False) -> list[str]:
         detection: what to speak of.
         show_label: say the label in any case: for detectors that find more than one kind of thing.
     """
-    known = {name: value for name, value in detection.attributes.items() if not _is_missing(value)}
+    shown = {name: value for name, value in detection.attributes.items() if not isinstance(value, np.ndarray)}
+    known = {name: value for name, value in shown.items() if not is_missing(value)}
     parts = [f"#{detection.track}"] if detection.track != NO_TRACK else []
     if show_label:
         parts.append(detection.label)
@@ -38,8 +39,3 @@ def caption(detection: Detection, *, show_label: bool = False) -> list[str]:
 
 def _text(value: Any, spec: str) -> str:
     return format(value, spec) if isinstance(value, float) else str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    """Say whether there is nothing to show: NaN, an empty string, or an array of several values."""
-    return isinstance(value, np.ndarray) or bool(value == "" or value != value)  # NaN is the one that differs from itself

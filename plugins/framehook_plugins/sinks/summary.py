@@ -15,6 +15,7 @@ from framehook import FrameResult, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.detections_json import describe
 from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 from framehook_plugins.sinks.values import plain
+from framehook_plugins.whole import part_of, whole_file
 
 log = logging.getLogger("framehook")
 
@@ -68,17 +69,17 @@ class _SummaryFile:
         self._before = _times_of_files(path.parent)
         self._earlier: list[str] = (_read(path) or {}).get("files") or []
         self._path = path
-        self._partial = _partial(path)
+        self._part = part_of(path)
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
-            self._partial.touch()  # a place that cannot be written is told now, not after hours of work
+            self._part.touch()  # a place that cannot be written is told now, not after hours of work
 
     def written_beside(self) -> list[str]:
         """Return the names of the files in its folder that were written meanwhile, and tell of those of an earlier run."""
         now = _times_of_files(self._path.parent)
         written = [name for name, time in now.items() if time != self._before.get(name)]
-        written = sorted(set(written) - {self._path.name, self._partial.name})
+        written = sorted(set(written) - {self._path.name, self._part.name})
         for name in sorted(set(self._earlier) & now.keys() - set(written)):
             log.warning("'%s' is of an earlier run, and does not go with the new results", self._path.with_name(name))
         return written
@@ -88,18 +89,14 @@ class _SummaryFile:
 
     def close(self) -> None:
         with output_errors(self._path):
-            self._partial.unlink(missing_ok=True)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+            self._part.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     with output_errors(path):
         text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=2)
-        _partial(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
-        _partial(path).replace(path)
+        with whole_file(path) as part:
+            part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def describe_file(location: str | None) -> dict[str, Any] | None:

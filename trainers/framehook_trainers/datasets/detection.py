@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook import ArraySource, Frame, Image, SourceError, SourceNotFoundError, geometry
+from framehook import ArraySource, Frame, Image, SourceNotFoundError, geometry
 from framehook_plugins.mtcnn.detector import MtcnnDetector
-from framehook_trainers.datasets.parts import Arrays, map_over_processes
+from framehook_trainers.datasets.parts import Arrays
 from framehook_trainers.datasets.policies import PictureFile
-from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Sample
+from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE
 
 Boxes: TypeAlias = NDArray[np.float32]
 Reads: TypeAlias = list[Callable[[], bytes]]
@@ -86,28 +86,6 @@ class Chosen(NamedTuple):
     def concatenate(cls, parts: Sequence["Chosen"]) -> "Chosen":
         """Return the faces of all parts, one after the other."""
         return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
-def detect_faces(samples: Sequence[Sample], *, workers: int, progress: Callable[[int], None] = lambda done: None) -> list[Found]:
-    """Return what MTCNN finds in each picture.
-
-    Args:
-        samples: the pictures.
-        workers: processes that share the work.
-        progress: told how many pictures are done.
-
-    Raises:
-        SourceError: a picture is missing or corrupt.
-    """
-    found: list[Found] = []
-    tasks = [[sample.read for sample in samples[i : i + _BATCH]] for i in range(0, len(samples), _BATCH)]
-    for arrays in map_over_processes(examine, tasks, workers=workers):
-        for examined in unpack(arrays):
-            if examined.problem:
-                raise SourceError(f"'{samples[len(found)].name}' of {samples[len(found)].dataset}: {examined.problem}")
-            found.append(examined.found)
-        progress(len(found))
-    return found
 
 
 def choose_faces(sizes: Sequence[tuple[int, int]], found: Sequence[Found], *, anywhere: bool = False) -> Chosen:

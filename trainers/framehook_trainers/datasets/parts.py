@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from framehook import RunError
+from framehook_plugins.whole import whole_file
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Task = TypeVar("Task", bound=Sized)
@@ -119,14 +120,8 @@ def map_over_processes(work: Callable[[Task], Result], tasks: Iterable[Task], *,
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is there as a whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        part.write_bytes(data)
 
 
 @dataclass(frozen=True, slots=True)

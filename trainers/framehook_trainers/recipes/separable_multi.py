@@ -18,7 +18,7 @@ from framehook_trainers.losses import absolute_error, cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import Halving, Phases
 from framehook_trainers.settings import SMALLEST, BatchSize, DataSets, EarlyStopping, Positive, Seed
-from framehook_trainers.targets import age_classes, age_value, exact_ages
+from framehook_trainers.targets import age_classes, age_value, exact_ages, gender_classes
 from framehook_trainers.train import Learning
 
 _CLASSES = Augmentation(rotation_degrees=10, shift=0.05, spoil_share=0.0, erase_share=0.0)
@@ -106,7 +106,7 @@ def train(config: Config, run: Run) -> None:
 
     def losses(network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         ages, genders = network(normalise(batch.pixels))
-        gender = cross_entropy(genders, torch.where(batch.female >= 0, 1 - batch.female, -1))  # the outputs are female, male
+        gender = cross_entropy(genders, gender_classes(batch.female))
         return {
             "age": _age_loss(ages, batch.ages, age, config),
             "gender": masked_mean(gender, batch.female >= 0),

@@ -17,7 +17,7 @@ from framehook_trainers.losses import cross_entropy, expected_value_error, maske
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
 from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Side
-from framehook_trainers.targets import age_classes
+from framehook_trainers.targets import age_classes, gender_classes
 from framehook_trainers.train import Learning
 
 
@@ -88,7 +88,7 @@ def train(config: Config, run: Run) -> None:
         ages, genders = network(normalise(batch.pixels))
         classes = age_classes(batch.ages, brackets)
         known = classes >= 0
-        gender = cross_entropy(genders, torch.where(batch.female >= 0, 1 - batch.female, -1))  # the outputs are female, male
+        gender = cross_entropy(genders, gender_classes(batch.female))
         found = {
             "age": masked_mean(cross_entropy(ages, classes), known),
             "gender": masked_mean(gender, batch.female >= 0),

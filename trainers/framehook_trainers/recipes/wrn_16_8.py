@@ -15,7 +15,7 @@ from framehook_trainers.losses import cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
 from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed
-from framehook_trainers.targets import exact_ages
+from framehook_trainers.targets import exact_ages, gender_classes
 from framehook_trainers.train import Learning
 
 
@@ -77,7 +77,7 @@ def train(config: Config, run: Run) -> None:
         ages, genders = network(normalise(batch.pixels))
         exact = exact_ages(batch.ages).clamp(max=ages.shape[1] - 1)
         age = cross_entropy(ages, exact)
-        gender = cross_entropy(genders, torch.where(batch.female >= 0, 1 - batch.female, -1))  # the outputs are female, male
+        gender = cross_entropy(genders, gender_classes(batch.female))
         return {"age": masked_mean(age, exact >= 0), "gender": masked_mean(gender, batch.female >= 0)}
 
     network = run.learn(design.network(), batches, losses, learning=learning, validated_as=design)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from framehook import OutputError
 from framehook_plugins.agegender.checkpoint import Header
+from framehook_plugins.whole import whole_file
 from framehook_trainers.metrics import Answers, Labels, measure
 from framehook_trainers.reports import plots
 from framehook_trainers.reports.card import model_card
@@ -85,13 +86,9 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Yield a file beside `path` that takes its place once it is written."""
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        with whole_file(path) as part:
+            yield part
     except OSError as error:
         raise OutputError(f"cannot write '{path}': {error.strerror or error}; choose another place, or make room") from error
-    finally:
-        with suppress(OSError):  # where not even the folder is there
-            part.unlink(missing_ok=True)
