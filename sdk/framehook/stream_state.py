@@ -138,7 +138,7 @@ class StreamState:
             self._detected = number, seconds
 
     def detects_early(self, seconds: float) -> bool:
-        """Have the next detection come as soon as where something is new, and say whether that is now.
+        """Reset the wait for the next detection to its shortest, and say whether it is over.
 
         Args:
             seconds: the time of the frame in question.

@@ -758,7 +758,7 @@ def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
 def _writing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (av.FFmpegError, UnknownCodecError, OSError) as error:
+    except (av.FFmpegError, UnknownCodecError, OSError, OverflowError) as error:  # the last, of a tick below 1 / 2^31 s
         raise OutputError(
             f"{path} cannot be written: {_reason(error)}; check the folder, its permissions and the disk"
         ) from error

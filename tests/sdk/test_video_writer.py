@@ -124,6 +124,11 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path, place):
         VideoWriter(tmp_path / place, width=64, height=48, time_base=Fraction(1, 25))
 
 
+def test_a_tick_that_is_too_short_is_told_as_an_error_of_output(tmp_path):
+    with pytest.raises(OutputError, match=r"a\.mp4 cannot be written: "):
+        VideoWriter(tmp_path / "a.mp4", width=64, height=48, time_base=Fraction(1, 2**40))
+
+
 @pytest.mark.parametrize(("width", "height"), [(16_386, 2), (2, 17_000)], ids=str)
 def test_a_picture_larger_than_h264_takes_is_told_as_that(tmp_path, width, height):
     with pytest.raises(OutputError, match=rf"pictures of {width} x {height} are too large for H.264.*; scale them down") as told:

@@ -207,7 +207,7 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     digests = {(row["dataset"], row["name"], row.get("digest")) for row in rows}
 
     def is_wanted(sample: Sample) -> bool:
-        """Where two sources of a set have pictures of one name, the bytes tell which is meant."""
+        """Go by the name, and by the bytes where two sources of a set have pictures of one name."""
         key = sample.dataset, sample.name
         if key not in wanted or times[key] < 2:
             return key in wanted

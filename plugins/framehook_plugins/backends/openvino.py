@@ -20,9 +20,9 @@ _PROGRAMS = 64
 _COUNTED = 1000  # shapes; pictures of many sizes have many
 
 
-# The one core of this process, never given back. Each brings the thread that first uses it a stack for signals, and puts back
-# the one that it found. Of two that end in the order in which they began, the second puts back the first's, which is no more,
-# and the next Ctrl-C ends the process.
+# The one core of this process, never freed. A core replaces the signal stack of the thread that first uses it, and restores
+# the one it found when it is freed. Two that are freed in the order in which they were made leave the first one's freed stack
+# in place, and the next Ctrl-C crashes the process.
 _CORE = openvino.Core()
 
 

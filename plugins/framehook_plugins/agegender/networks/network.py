@@ -21,8 +21,8 @@ class Network(nn.Module, ABC):
     def forward(self, pixels: Tensor) -> Prediction:
         """Return the outputs for each face of (n, channels, height, width), normalised."""
 
-    def draw_filters(self) -> None:
-        """Draw the convolutions' weights so that gradients keep their variance on the way back through rectifiers.
+    def initialise_convolutions(self) -> None:
+        """Initialise the convolutions as He et al. do, by their fan-out.
 
         Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers" (ICCV 2015), equation 14. Uniformly, since only the
         variance counts: to draw normally on the device `meta`, where weights files are laid out, torch first loads its compiler.

@@ -52,7 +52,7 @@ class RecognitionResNet(Network):
         self.dropout = nn.Dropout(dropout)
         self.age = nn.Linear(before, outputs.age.size)
         self.gender = nn.Linear(before, outputs.gender.size)
-        self.draw_filters()
+        self.initialise_convolutions()
         for block in self.blocks:
             nn.init.zeros_(cast(_Block, block).second.weight)
 

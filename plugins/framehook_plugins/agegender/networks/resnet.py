@@ -65,7 +65,7 @@ class ResNet(Network):
         self.dropout = nn.Dropout(dropout)
         self.age = nn.Linear(channels[-1], outputs.age.size)
         self.gender = nn.Linear(channels[-1], outputs.gender.size)
-        self.draw_filters()
+        self.initialise_convolutions()
 
     def forward(self, pixels: Tensor) -> Prediction:
         """Return the outputs for each face of (n, 3, height, width)."""

@@ -50,7 +50,7 @@ class VGG16(Network):
         )
         self.age = nn.Linear(width, outputs.age.size)
         self.gender = nn.Linear(width, outputs.gender.size)
-        self.draw_filters()
+        self.initialise_convolutions()
 
     def forward(self, pixels: Tensor) -> Prediction:
         """Return the outputs for each face of (n, 3, height, width), at least 32 pixels each way."""

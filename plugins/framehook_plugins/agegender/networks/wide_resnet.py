@@ -56,7 +56,7 @@ class WideResNet(Network):
         features = channels[-1] * (-(-input_size // 4)) ** 2  # halved twice, rounding up
         self.age = nn.Linear(features, outputs.age.size)
         self.gender = nn.Linear(features, outputs.gender.size)
-        self.draw_filters()
+        self.initialise_convolutions()
 
     def forward(self, pixels: Tensor) -> Prediction:
         """Return the outputs for each face of (n, 3, input_size, input_size)."""
