@@ -122,10 +122,8 @@ def _sinks(sinks: object, *, annotate: bool) -> list[Any]:
 
 def _named(sink: object) -> tuple[str, Mapping[str, Any]]:
     """Return the name and the options of a sink that is named in the configuration or on the command line."""
-    if isinstance(sink, str):
+    if isinstance(sink, (str, Mapping)):
         return parse_spec(sink)
-    if isinstance(sink, Mapping):
-        return str(sink.get("name")), sink
     raise OptionError(f'a sink must be text, such as "csv", or a table with its name, got {sink!r}')
 
 

@@ -13,12 +13,15 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from framehook.errors import OptionError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 """Stands for the default of an option that has none."""
+
+Spec: TypeAlias = str | Mapping[str, Any]
+"""A plugin and its options: `name:key=value,…`, or a mapping with `name` and the options."""
 
 _SEVERAL = (tuple, list, set, frozenset, collections.abc.Sequence)
 
@@ -42,14 +45,24 @@ class Option:
         return takes if self.default is REQUIRED else f"{takes}; default {_show(self.default)}"
 
 
-def parse_spec(text: str) -> tuple[str, dict[str, str]]:
-    """Split `name:key=value,…` into the name and the options, still as text.
+def parse_spec(spec: Spec) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of a plugin; those of `name:key=value,…` are text still.
 
     Raises:
-        OptionError: a part without `=`, an option given twice, or an unclosed bracket or quote.
+        OptionError: a part without `=`, an option given twice, an unclosed bracket or quote, or a table without a name.
     """
+    if isinstance(spec, str):
+        return _parse_text(spec)
+    options = dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise OptionError(f"a plugin given as a table needs its 'name', got {dict(spec)}")
+    return name, options
+
+
+def _parse_text(text: str) -> tuple[str, dict[str, Any]]:
     name, _, rest = text.partition(":")
-    options: dict[str, str] = {}
+    options: dict[str, Any] = {}
     for part in _split(rest, text):
         key, equals, value = part.partition("=")
         key = key.strip()

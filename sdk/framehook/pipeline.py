@@ -11,8 +11,8 @@ from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tr
 from framehook.delivery import Delivery, OnError, hook_sinks
 from framehook.engine import Engine
 from framehook.errors import ConfigError, OptionError, did_you_mean
-from framehook.options import check_options, options_of
-from framehook.plugins import Plugins, Spec, load_plugins
+from framehook.options import Spec, check_options, options_of, parse_spec
+from framehook.plugins import Plugins, load_plugins
 from framehook.run import Run
 from framehook.selection import Selection
 from framehook.session import Session
@@ -191,10 +191,8 @@ def _several(name: str, stages: Sequence[object]) -> Sequence[object]:
 
 def _name(stage: object) -> str:
     """Return what to call a stage in messages."""
-    if isinstance(stage, str):
-        return stage.partition(":")[0]
-    if isinstance(stage, Mapping):
-        return str(stage.get("name"))
+    if isinstance(stage, (str, Mapping)):
+        return parse_spec(stage)[0]
     return getattr(stage, "__name__", type(stage).__name__)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, TypeAlias, cast
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pluggy
 
@@ -18,21 +18,17 @@ from framehook import hookspecs
 from framehook.errors import (
     DuplicatePluginError,
     FramehookError,
-    OptionError,
     PluginNotFoundError,
     StageError,
     UsageError,
     did_you_mean,
 )
-from framehook.options import check_options, options_of, parse_spec
+from framehook.options import Spec, check_options, options_of, parse_spec
 
 Kind: TypeAlias = Literal["source", "detector", "tracker", "classifier", "analyzer", "sink"]
 _NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
 
 KINDS: tuple[Kind, ...] = ("source", "detector", "tracker", "classifier", "analyzer", "sink")
-
-Spec: TypeAlias = str | Mapping[str, Any]
-"""A plugin and its options: `name:key=value,…`, or a mapping with `name` and the options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ class Plugins:
         Raises:
             UsageError: an unknown plugin or option, or a bad value.
         """
-        name, given = _name_and_options(spec)
+        name, given = parse_spec(spec)
         plugin = self.find(kind, name)
         declared = {option.name for option in options_of(plugin.factory)}
         extra = {key: value for key, value in (shared or {}).items() if key in declared and key not in given}
@@ -268,16 +264,6 @@ def _refuse_unknown_hooks(manager: pluggy.PluginManager, module: object) -> None
             raise AttributeError(f"there is no hook '{name}'{did_you_mean(name, known)}")
         if name in known and callable(getattr(module, name)) and manager.parse_hookimpl_opts(module, name) is None:
             raise AttributeError(f"'{name}' is no hook yet: put @hookimpl above it (from framehook import hookimpl)")
-
-
-def _name_and_options(spec: Spec) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(spec, str):
-        return parse_spec(spec)
-    options = dict(spec)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise OptionError(f"a plugin given as a table needs its 'name', got {dict(spec)}")
-    return name, cast("Mapping[str, Any]", options)
 
 
 def _one_line(error: BaseException) -> str:

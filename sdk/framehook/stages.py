@@ -9,6 +9,7 @@ from typing import Any
 
 from framehook.contracts import Analyzer, Classifier, Column, Detector, Sink, Tracker
 from framehook.errors import UsageError
+from framehook.options import parse_spec
 from framehook.plugins import Kind, Plugins, made
 
 _CONTRACTS: Mapping[Kind, tuple[type, str]] = {
@@ -96,7 +97,7 @@ class StageMaker:
         """
         if isinstance(given, (str, Mapping)):
             make = self._plugins.maker(kind, given, shared=self._shared)
-            name = given.partition(":")[0] if isinstance(given, str) else str(given["name"])
+            name, _ = parse_spec(given)
             return lambda: self._checked(kind, make(), name)
         if isinstance(given, type):
             return lambda: self._checked(kind, made(given.__name__, given), given.__name__)
