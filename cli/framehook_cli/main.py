@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from framehook import FramehookError, Plugins, RunError, StageError, UsageError, did_you_mean, load_plugins
 
 _HELP_WIDTH = 90
+_ENDINGS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -81,19 +83,25 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    for kind in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):  # a stopped container, and a closed terminal
-        if kind is not None and signal.getsignal(kind) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(kind, signal.default_int_handler)  # leave whole files, too
+    for kind in _ENDINGS:
+        if signal.getsignal(kind) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(kind, _end)
     _open_streams()
     status = run(sys.argv[1:])
     if status == INTERRUPTED:  # who presses Ctrl-C twice wants no traceback of the clearing up
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, and once: who stops a container or closes a terminal often sends several signals."""
+    for kind in _ENDINGS:
+        signal.signal(kind, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

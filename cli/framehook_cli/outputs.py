@@ -1,5 +1,6 @@
 """What every long command shares: how much it says, and where."""
 
+import math
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from framehook import FrameResult, OutputError, StreamInfo
 
 _LINE_EVERY_SECONDS = 5.0
+_NEARLY_SECONDS = 0.5  # the last frame starts before the end
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -66,6 +68,7 @@ class Meter:
         self._end = end
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
+        self._ends: dict[str, tuple[float, float]] = {}  # of each recording that has a bar: where it ends, and where it is
         self._frames: dict[str, int] = {}
         self._firsts: dict[str, float] = {}  # time of each stream's first result
         self._said = time.monotonic()
@@ -79,10 +82,12 @@ class Meter:
         end = self._end_of(stream)
         if self._bar is not None:
             if stream.name not in self._tasks:
-                for task in self._bar.tasks:  # a folder's files come one after another, and the terminal has few lines
-                    self._bar.update(task.id, visible=not task.finished)
+                self._take_down_finished(self._bar)
                 total = None if end is None else max(end - first, 0.0)
                 self._tasks[stream.name] = self._bar.add_task(stream.name, total=total, frames=0, rate=0.0)
+            if stream.name in self._ends or self._frames[stream.name] == 1:
+                still = stream.frames == 1 and stream.rate is None
+                self._ends[stream.name] = (seconds if still else math.inf if end is None else end, seconds)
             self._bar.update(
                 self._tasks[stream.name], completed=seconds - first, frames=self._frames[stream.name], rate=self._rate()
             )
@@ -91,6 +96,13 @@ class Meter:
             of = f" of {end:.1f}" if end is not None and seconds <= end else ""
             frames = counted(self._frames[stream.name], "frame")
             click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {frames}, {self._rate():.1f} frames/s", err=True)
+
+    def _take_down_finished(self, bar: Progress) -> None:
+        """Make room: a folder's files come one after another, and a terminal has few lines."""
+        for name, (end, seconds) in list(self._ends.items()):
+            if seconds >= end - _NEARLY_SECONDS:
+                bar.remove_task(self._tasks[name])
+                del self._ends[name]
 
     def _rate(self) -> float:
         """Return the frames a second of all streams together."""

@@ -33,7 +33,11 @@ def list_plugins(installed: Plugins, as_json: bool) -> None:
     for plugin in installed.offered:
         name = plugin.name if not _rivals(installed, plugin) else f"{plugin.distribution}/{plugin.name}"
         table.add_row(plugin.kind, name, f"{plugin.distribution} {plugin.version}", plugin.summary)
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)  # for grep, a plugin is a line
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)  # for grep, a plugin is a line
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
     for broken in installed.broken:
         click.echo(f"broken: {broken.entry_point} from {broken.distribution}: {broken.reason}", err=True)
 

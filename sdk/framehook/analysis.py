@@ -60,12 +60,12 @@ class Analysis:
     def _tell_of_batch(self, failure: CallError, items: list[Item]) -> None:
         """Say once that a plugin fails on batches: it takes twice the time, and nobody would know why."""
         plugin, cause = str(failure), failure.__cause__
-        if plugin in self._slow:
+        if plugin in self._slow or failure.frames == 1:
             return
         self._slow.add(plugin)
         why = f"{type(cause).__name__}: {cause}"
         warning = (
-            f"plugin '{plugin}' failed on {len(items)} frames at once ({why}), and not frame by frame: choose a smaller batch"
+            f"plugin '{plugin}' failed on {failure.frames} frames at once ({why}), and not frame by frame: choose a smaller batch"
         )
         log.warning("%s", warning)
         for counters in {id(item.state): item.state.counters for item in items}.values():

@@ -45,7 +45,7 @@ class HookSink:
 def hook_sinks(manager: pluggy.PluginManager) -> list[tuple[str, Sink]]:
     """Return a sink for each plugin that hears of streams, and its name for messages: if one fails, the others hear on."""
     hooks = (manager.hook.framehook_stream_started, manager.hook.framehook_stream_ended)
-    listeners = {each.plugin_name: each.plugin for hook in hooks for each in hook.get_hookimpls()}
+    listeners = {each.plugin_name: each.plugin for hook in hooks for each in reversed(hook.get_hookimpls())}  # as pluggy calls
     sinks: list[tuple[str, Sink]] = []
     for name, plugin in listeners.items():
         alone = pluggy.PluginManager(manager.project_name)
@@ -98,12 +98,13 @@ class Delivery:
             if isinstance(sink, StreamSink):
                 sink.end(state.stream, state.counters.statistics(state.stream.name))
 
+        before = self._lost
         try:
             self._each(state, "ending", end)
         finally:
-            told, state.counters.lost_sinks = state.counters.lost_sinks, self._lost
+            state.counters.lost_sinks = self._lost
             ended = state.stream, state.counters.statistics(state.stream.name)
-            if told != self._lost:  # one failed after others had been told
+            if self._lost != before:  # one failed, perhaps after others had been told
                 self._amend([ended])
             if self._amending:
                 self._ended.append(ended)

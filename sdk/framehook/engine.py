@@ -44,6 +44,7 @@ class _Stream:
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         self.source: Source | None = None
+        self.told = False  # whether the counters know of its damage
         self.woken = False  # closed while it was being read, of which it may complain
         self.counters = Counters()
         self.state: StreamState | None = None
@@ -51,15 +52,15 @@ class _Stream:
         self.decoded = threading.Event()
 
     @property
-    def is_remote(self) -> bool:
-        """Whether it comes over a network, where it may turn out to be live."""
-        return "://" in (self.spec.location or "")
+    def may_be_live(self) -> bool:
+        """Whether it is live, or may turn out to be: an address of a network, or a plugin's."""
+        return self.spec.live or self.spec.location is None or "://" in self.spec.location
 
     def statistics(self) -> StreamStatistics:
         """Return how it went so far."""
         statistics = self.counters.statistics(self.spec.name)
         source: object = self.source
-        if isinstance(source, DamageReporter) and not self.decoded.is_set():  # once it has ended, the counters know
+        if isinstance(source, DamageReporter) and not self.told:  # once it has ended, the counters know
             return replace(statistics, damaged=source.damaged, warnings=(*statistics.warnings, *source.warnings))
         return statistics
 
@@ -95,8 +96,8 @@ class Engine:
         self._batch = batch
         self._recorded = deque(stream for stream in self._streams if not stream.spec.live)
         self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
-        may_be_live = any(stream.spec.live or stream.is_remote for stream in self._streams)
-        waiting = 1 if may_be_live else 2 * batch  # results of a live stream that wait grow old
+        live = any(stream.may_be_live for stream in self._streams)
+        waiting = 1 if live else 2 * batch  # results of a live stream that wait grow old
         self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=waiting)
         self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=waiting)
         self._decoders: list[threading.Thread] = []
@@ -189,7 +190,9 @@ class Engine:
             return
         self._left = self._left or time.monotonic()
         self._wake()
-        _join([*self._decoders, *self._closers], self._left + _WAIT_FOR_A_SOURCE_SECONDS - time.monotonic())
+        until = self._left + _WAIT_FOR_A_SOURCE_SECONDS
+        _join(self._decoders, until - time.monotonic())
+        _join(self._closers, until - time.monotonic())
         for stream in self._streams:
             if not stream.decoded.is_set():
                 log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
@@ -204,8 +207,12 @@ class Engine:
     def _wake(self) -> None:
         """Close the sources that wait for something: their decode threads cannot before the wait is over."""
         _join(self._decoders, _GRACE_SECONDS)
-        waiting = [stream for stream in self._streams if not stream.decoded.is_set()]
-        self._closers += self._start([("close", partial(_close, stream)) for stream in waiting])
+        for stream in self._streams:
+            if not stream.decoded.is_set():
+                try:
+                    self._closers += self._start([("close", partial(_close, stream))])
+                except RuntimeError:  # Python 3.12 starts no thread while the program ends
+                    _close(stream)
 
     def _stop(self, *, discard: bool) -> None:
         self._stopping.set()
@@ -235,6 +242,9 @@ class Engine:
             stream.counters.started = time.perf_counter()
             with closing(stream.spec.open()) as source:
                 stream.source = source
+                if self._stopping.is_set():  # it took its time, and nobody could wake it
+                    stream.counters.interrupted = True
+                    return
                 if source.info.live and not stream.spec.live:  # it may never end, and others wait for this thread
                     self._decoders += self._start([("decode-next", self._decode_recorded)])
                 try:
@@ -243,6 +253,7 @@ class Engine:
                     if isinstance(source, DamageReporter):
                         stream.counters.damaged = source.damaged
                         stream.counters.warnings.extend(source.warnings)
+                        stream.told = True
         except BaseException as error:  # also SystemExit: this thread is ours, and its end must be told
             if stream.woken:
                 log.debug("source '%s' was closed while it was read: %s", stream.spec.name, error)
@@ -254,8 +265,7 @@ class Engine:
         finally:
             if stream.error is not None:
                 stream.counters.error = str(stream.error)
-                live = stream.spec.live or stream.is_remote
-                if live and len(self._streams) > 1:  # it is raised when the others are done, which may be never
+                if stream.may_be_live and len(self._streams) > 1:  # it is raised when the others are done, which may be never
                     log.error("%s; the other streams go on", stream.error)
             stream.decoded.set()
             self._inbox.end(stream)

@@ -33,3 +33,5 @@ def _close_all() -> None:
             opened.close()
         except FramehookError as failure:
             log.error("%s", failure)
+        except Exception as error:  # the others are to be closed all the same
+            log.error("what was left open could not be closed: %s: %s", type(error).__name__, error)

@@ -1,5 +1,6 @@
 """A stream that the caller pushes, frame by frame, on the caller's own thread."""
 
+import os
 import threading
 import time
 from fractions import Fraction
@@ -39,6 +40,8 @@ class Session:
         self._state: StreamState | None = None
         self._closed = False
         self._pushing = threading.Lock()
+        self._pusher: int | None = None
+        self._process = os.getpid()
         close_at_exit(self)
 
     def push(self, image: Image, *, seconds: float | None = None) -> FrameResult:
@@ -54,10 +57,14 @@ class Session:
             StageError, OutputError: a sink failed, and takes no more; the session can go on with the others.
         """
         if not self._pushing.acquire(blocking=False):
+            if self._pusher is None:
+                raise UsageError(f"session '{self._name}' is being closed: open another one with pipeline.session()")
             raise UsageError(f"session '{self._name}' is being pushed into: one picture at a time, or a session for each thread")
+        self._pusher = threading.get_ident()
         try:
             return self._push(image, seconds)
         finally:
+            self._pusher = None
             self._pushing.release()
 
     def _push(self, image: Image, seconds: float | None) -> FrameResult:
@@ -101,8 +108,15 @@ class Session:
         return self._counters.statistics(self._name)
 
     def close(self) -> None:
-        """End the stream and close the sinks; a second call is harmless."""
-        if self._closed:
+        """End the stream and close the sinks, once a push of another thread is done; a second call is harmless."""
+        if self._pusher == threading.get_ident():  # a sink or a hook that is told of a picture closes the session
+            self._close()
+            return
+        with self._pushing:
+            self._close()
+
+    def _close(self) -> None:
+        if self._closed or os.getpid() != self._process:  # a process that was forked off leaves the files to the first one
             return
         self._closed = True
         self._counters.ended = time.perf_counter()

@@ -336,7 +336,8 @@ def _looks_cut(address: str) -> bool:
     """Say whether what seems to be the port is no number, and an @ comes after it: then it was the begin of a password."""
     authority, *after = re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)
     _, colon, port = authority.rpartition(":")
-    return bool(colon) and "@" not in authority and not port.isdecimal() and any("@" in rest for rest in after)
+    is_port = not port or port.isdecimal() or authority.endswith("]")  # of IPv6, which has colons of its own
+    return bool(colon) and "@" not in authority and not is_port and any("@" in rest for rest in after)
 
 
 def _is_source(what: object) -> TypeGuard[Source]:

@@ -59,7 +59,7 @@ def check_columns(stages: Stages) -> None:
             raise UsageError(f"classifier '{name}': columns must be a tuple of Column, got {classifier.columns!r}")
         votes = [column.name for column in classifier.columns if column.aggregate == "vote"]
         for column in classifier.columns:
-            if givers.get(column.name) == name:
+            if sum(other.name == column.name for other in classifier.columns) > 1:
                 raise UsageError(f"classifier '{name}' gives the column '{column.name}' twice: give each a name of its own")
             if column.name in givers:
                 raise UsageError(

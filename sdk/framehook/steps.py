@@ -58,7 +58,11 @@ class Step(NamedTuple):
 
 
 class CallError(Exception):
-    """Carries the name of the plugin; what it raised is the cause."""
+    """Carries the name of the plugin, and how many frames it was asked about; what it raised is the cause."""
+
+    def __init__(self, plugin: str, frames: int) -> None:
+        super().__init__(plugin)
+        self.frames = frames
 
 
 def ask(stages: Stages, plugin: object, stage: str, items: list[Item], call: Callable[[], _Result]) -> _Result:
@@ -71,7 +75,7 @@ def ask(stages: Stages, plugin: object, stage: str, items: list[Item], call: Cal
     try:
         return call()
     except (Exception, SystemExit) as error:  # a plugin's sys.exit() ends neither the program nor, in silence, its thread
-        raise CallError(stages.name(plugin)) from error
+        raise CallError(stages.name(plugin), len(items)) from error
     finally:
         share = (time.perf_counter() - start) / len(items)
         for item in items:

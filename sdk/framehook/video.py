@@ -542,6 +542,7 @@ class VideoSource:
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
                 yield _Numbered(frame, number, pts)
+                last_good = time.monotonic()  # who asks for the next one may have taken long
                 number += 1
         if not (self._closed or self._live):
             timeline.note_end()
@@ -580,6 +581,8 @@ class VideoSource:
                 self._check_that_it_ended(waited)
                 return
             yield packet
+        if self._live:
+            raise self._interrupted("nothing of it can be read any more")
 
     def _check_that_it_ended(self, waited: float) -> None:
         """See that a live stream ended because its sender ended it: libav also ends one that was lost.

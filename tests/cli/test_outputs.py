@@ -55,9 +55,18 @@ def test_of_files_that_come_one_after_another_the_bar_shows_those_that_are_not_d
     bar = Progress()
     meter = outputs.Meter(start=0.0, end=None, bar=bar)
     for name in ("a", "b", "c"):
-        for result in results(0.0, 10.0 if name != "b" else 5.0, stream=replace(STREAM, name=name)):
+        for result in results(0.0, 9.96 if name != "b" else 5.0, stream=replace(STREAM, name=name)):
             meter.advance(result)
-    assert [(task.description, task.visible) for task in bar.tasks] == [("a", False), ("b", True), ("c", True)]
+    assert [task.description for task in bar.tasks] == ["b", "c"]
+
+
+def test_of_pictures_the_bar_shows_the_last():
+    bar = Progress()
+    meter = outputs.Meter(start=0.0, end=None, bar=bar)
+    for name in ("a", "b", "c"):
+        for result in results(0.0, stream=replace(STREAM, name=name, frames=1, duration_seconds=None)):
+            meter.advance(result)
+    assert [task.description for task in bar.tasks] == ["c"]
 
 
 @pytest.mark.parametrize(("seconds", "share"), [((0.0, 5.0), 50), ((95_443.0, 95_448.0), 50), ((3.0, 6.0), 30)])

@@ -117,3 +117,36 @@ session.push(grey_image(64, 48), seconds=0)
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     assert len((tmp_path / "door" / "detections.jsonl").read_text().splitlines()) == 1
     assert json.loads((tmp_path / "door" / "summary.json").read_text())["statistics"]["processed"] == 1
+
+
+def test_closing_waits_for_the_push_of_another_thread():
+    at_work, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemorySink):
+        def write(self, result):
+            at_work.set()
+            go_on.wait(10)
+            assert not self.closed
+            super().write(result)
+
+    sink = Slow()
+    with ThreadPoolExecutor(2) as pool:
+        session = pipeline(sinks=[sink]).session("door")
+        push = pool.submit(session.push, PICTURE)
+        assert at_work.wait(10)
+        closing = pool.submit(session.close)
+        go_on.set()
+        push.result()
+        closing.result()
+    assert (len(sink.results), sink.closed) == (1, 1)
+
+
+def test_a_sink_may_close_its_session():
+    class Closing(MemorySink):
+        def write(self, result):
+            session.close()
+
+    sink = Closing()
+    session = pipeline(sinks=[sink]).session("door")
+    session.push(PICTURE)
+    assert sink.closed == 1

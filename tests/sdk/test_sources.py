@@ -172,7 +172,9 @@ def test_a_password_that_cuts_its_address_is_told_and_not_shown(password):
     assert "pa" not in str(raised.value).replace("password", "").replace("that", "")
 
 
-@pytest.mark.parametrize("address", ["rtsp://admin:pa%2Fss@camera/1", "http://host:8080/@me", "http://host/a:b@c"])
+@pytest.mark.parametrize(
+    "address", ["rtsp://admin:pa%2Fss@camera/1", "http://host:8080/@me", "http://host/a:b@c", "rtsp://[fe80::1]/cam@1"]
+)
 def test_an_at_sign_alone_cuts_no_address(address):
     assert len(open_sources(address)) == 1
 

@@ -96,15 +96,17 @@ def test_a_run_that_was_killed_ends_where_an_uninterrupted_one_does(tmp_path):
 
 
 @pytest.fixture
-def sigterm_is_ctrl_c():
+def others_are_ctrl_c():
     """As the command line has it."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {kind: signal.signal(kind, signal.default_int_handler) for kind in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
 
 
-@pytest.mark.usefixtures("sigterm_is_ctrl_c")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("others_are_ctrl_c")
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGHUP")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_leaves_a_checkpoint_at_its_step(tmp_path, kind):
     whole = trainer(tmp_path / "whole")
     run(whole)

@@ -11,20 +11,19 @@ from types import FrameType
 def deferred_interrupt(wanted: threading.Event) -> Iterator[None]:
     """Set `wanted` at the first Ctrl-C; a second one raises KeyboardInterrupt as usual.
 
-    SIGTERM, by which containers and schedulers end a program, counts as well where the program takes it for Ctrl-C.
+    SIGTERM and SIGHUP, by which schedulers and closed terminals end a program, count as well where the program handles them.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread is told of signals
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if wanted.is_set():
+        if wanted.is_set() and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
         wanted.set()
 
-    kinds = [signal.SIGINT]
-    if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
-        kinds.append(signal.SIGTERM)
+    others = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    kinds = [signal.SIGINT, *(kind for kind in others if callable(signal.getsignal(kind)))]
     before = {kind: signal.signal(kind, note) for kind in kinds}
     try:
         yield

@@ -56,7 +56,7 @@ class AgeGenderClassifier:
     def __init__(
         self,
         *,
-        weights: str = "default",
+        weights: str | Path = "default",
         device: Device = "auto",
         backend: Backend = "auto",
         precision: Precision = "auto",
@@ -65,7 +65,7 @@ class AgeGenderClassifier:
     ) -> None:
         given = {"weights": weights, "device": device, "backend": backend, "precision": precision, "flip": flip, "batch": batch}
         check_options("plugin 'age-gender'", AgeGenderClassifier, given)
-        self._path = find_weights(weights)
+        self._path = find_weights(str(weights))
         self._device = device
         self._backend: Backend = backend
         self._precision: Precision = precision

@@ -37,12 +37,21 @@ class StreamFiles(Generic[F]):
         path: where the file is; `{stream}` stands for the stream's name.
         out: the folder that a relative path is under.
         shareable: whether one file can hold several streams.
+        place: says where the file of a stream is instead, such as with another ending.
 
     Raises:
         OptionError: a path with another field than `{stream}`.
     """
 
-    def __init__(self, make: Callable[[Path, StreamInfo], F], *, path: str, out: Path, shareable: bool = True) -> None:
+    def __init__(
+        self,
+        make: Callable[[Path, StreamInfo], F],
+        *,
+        path: str,
+        out: Path,
+        shareable: bool = True,
+        place: Callable[[Path, StreamInfo], Path] = lambda path, stream: path,
+    ) -> None:
         unknown = [field for field in re.findall(r"\{\w*\}", path) if field != _FIELD]
         if unknown:
             raise OptionError(f"path '{path}' has the unknown field {unknown[0]}; the only one is {_FIELD}")
@@ -52,6 +61,7 @@ class StreamFiles(Generic[F]):
         self._template = path
         self._out = out
         self._shareable = shareable
+        self._place = place
         self._per_stream = _FIELD in path
         self._files: dict[str, tuple[F, ExitStack]] = {}  # each with what closes it
 
@@ -69,11 +79,11 @@ class StreamFiles(Generic[F]):
             path = self.path(stream)
             keep_source(path, stream)
             with ExitStack() as closing:
-                if _FIELD in str(Path(self._template).parent):
+                if self.in_own_folder:
                     with output_errors(path):
-                        closing.callback(hold(path.parent))
+                        closing.callback(hold(path.parent, file=path.name))
                 closing.callback(_release, _claim(path, self))
-                if _FIELD not in str(Path(self._template).parent):
+                if not self.in_own_folder:
                     with output_errors(path):
                         closing.callback(hold_file(path))
                 file = self._make(path, stream)
@@ -115,7 +125,12 @@ class StreamFiles(Generic[F]):
         """Return where the stream's file is."""
         # The home folder is expanded first: a stream may be called `~`.
         template = str(Path(self._template).expanduser())
-        return self._out / template.replace(_FIELD, file_name(stream.name))
+        return self._place(self._out / template.replace(_FIELD, file_name(stream.name)), stream)
+
+    @property
+    def in_own_folder(self) -> bool:
+        """Whether each stream's file is in a folder that is the stream's."""
+        return _FIELD in str(Path(self._template).parent)
 
 
 _writers: WeakValueDictionary[Path, StreamFiles[Any]] = WeakValueDictionary()
@@ -198,7 +213,8 @@ class TextFile:
                     left = left[self._file.write(left) or 0 :]
             except OSError as error:
                 with suppress(OSError):  # what is no ordinary file has no length
-                    self._file.truncate(self._whole)
+                    self._file.seek(self._whole)
+                    self._file.truncate()
                 self._failure = error
                 raise
         self._whole += len(content)

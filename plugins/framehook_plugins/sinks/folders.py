@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,23 +25,38 @@ class _Hold:
     descriptor: int
     """An open file: when it is closed, also because the process dies, it is free. -1: this system locks none."""
     users: int = 0
+    files: set[str] = field(default_factory=set)
+    """Names of the files in the folder that were begun since it is held."""
 
 
 _holds: dict[Path, _Hold] = {}
 _lock = threading.Lock()
 
 
-def hold(folder: Path) -> Callable[[], None]:
+def hold(folder: Path, *, file: str | None = None) -> Callable[[], None]:
     """Create a folder, keep it from all other processes, and return what lets go of it.
 
     Within this process several may hold it: `files.py` keeps each of its files for one of them.
+
+    Args:
+        folder: there or not.
+        file: the name of the file in it that it is held for, for `files_begun_in`.
 
     Raises:
         OutputError: another process holds it.
         OSError: it cannot be created or opened.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return _hold(folder, os.O_RDONLY)
+    let_go = _hold(folder, os.O_RDONLY)
+    if file is not None:
+        _holds[folder.resolve()].files.add(file)
+    return let_go
+
+
+def files_begun_in(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that were begun since this process holds it, as far as they are there."""
+    held = _holds.get(folder.resolve())
+    return sorted(name for name in (held.files if held else ()) if (folder / name).exists())
 
 
 def hold_file(path: Path) -> Callable[[], None]:
@@ -87,5 +103,7 @@ def _let_go(path: Path) -> None:
         held.users -= 1
         if not held.users:
             del _holds[path]
-            if held.descriptor >= 0:
+            if held.descriptor >= 0 and sys.platform != "win32":
+                with suppress(OSError):
+                    fcntl.flock(held.descriptor, fcntl.LOCK_UN)  # else a process that was forked off meanwhile would keep it
                 os.close(held.descriptor)

@@ -14,6 +14,7 @@ from typing import Any
 from framehook import FrameResult, StreamInfo, StreamStatistics
 from framehook_plugins.sinks.detections_json import describe
 from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
+from framehook_plugins.sinks.folders import files_begun_in
 from framehook_plugins.sinks.values import plain
 from framehook_plugins.whole import part_of, whole_file
 
@@ -48,7 +49,7 @@ class SummarySink(FileSink["_SummaryFile"]):
         """Write the summary."""
         file = self._files.of(stream)
         content = summarise(stream, statistics, self._settings, recording=file.recording)
-        file.write({**content, "files": file.written_beside()})
+        file.write({**content, "files": file.begun_beside() if self._files.in_own_folder else None})
         super().end(stream, statistics)
 
     def amend(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
@@ -66,7 +67,6 @@ class _SummaryFile:
 
     def __init__(self, path: Path, stream: StreamInfo) -> None:
         self.recording = describe_file(stream.location)  # as it was before it was read: it may still be growing
-        self._before = _times_of_files(path.parent)
         self._earlier: list[str] = (_read(path) or {}).get("files") or []
         self._path = path
         self._part = part_of(path)
@@ -75,14 +75,14 @@ class _SummaryFile:
             path.unlink(missing_ok=True)
             self._part.touch()  # a place that cannot be written is told now, not after hours of work
 
-    def written_beside(self) -> list[str]:
-        """Return the names of the files in its folder that were written meanwhile, and tell of those of an earlier run."""
-        now = _times_of_files(self._path.parent)
-        written = [name for name, time in now.items() if time != self._before.get(name)]
-        written = sorted(set(written) - {self._path.name, self._part.name})
-        for name in sorted(set(self._earlier) & now.keys() - set(written)):
-            log.warning("'%s' is of an earlier run, and does not go with the new results", self._path.with_name(name))
-        return written
+    def begun_beside(self) -> list[str]:
+        """Return the names of the files beside it that the other sinks wrote, and tell of those of an earlier run."""
+        folder = self._path.parent
+        begun = [name for name in files_begun_in(folder) if name != self._path.name]
+        for name in sorted(set(self._earlier) - set(begun)):
+            if (folder / name).exists():
+                log.warning("'%s' is of an earlier run, and does not go with the new results", folder / name)
+        return begun
 
     def write(self, content: Mapping[str, Any]) -> None:
         _write(self._path, content)
@@ -139,13 +139,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _times_of_files(folder: Path) -> dict[str, int]:
-    """Return when each file of a folder was last written, in nanoseconds, by name."""
-    if not folder.is_dir():
-        return {}
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
 
 
 def _versions() -> dict[str, str]:

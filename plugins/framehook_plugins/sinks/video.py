@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framehook import Frame, FrameResult, OptionError, StreamInfo
-from framehook_plugins.sinks.files import FileSink, StreamFiles, keep_source, output_errors
+from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 
 if TYPE_CHECKING:
     from framehook import Image
@@ -29,22 +29,27 @@ class VideoSink(FileSink["_AnnotatedFile"]):
     def __init__(self, *, path: str = "{stream}/annotated.mp4", out: Path = Path()) -> None:
         if not path.lower().endswith(".mp4"):
             raise OptionError(f"path must end in .mp4, as that is what is written, got '{path}'")
-        self._files = StreamFiles(_AnnotatedFile, path=path, out=out, shareable=False)
+        self._files = StreamFiles(_AnnotatedFile, path=path, out=out, shareable=False, place=_place)
 
     def write(self, result: FrameResult) -> None:
         """Append the picture."""
         self._files.of(result.frame.stream).write(result)
 
 
+def _is_still(stream: StreamInfo) -> bool:
+    return stream.frames == 1 and stream.rate is None
+
+
+def _place(path: Path, stream: StreamInfo) -> Path:
+    return path.with_suffix(".png") if _is_still(stream) else path
+
+
 class _AnnotatedFile:
     """A video, or a picture where the stream is one; with no frame written there is no file in the end."""
 
     def __init__(self, path: Path, stream: StreamInfo) -> None:
-        self._still = stream.frames == 1 and stream.rate is None
+        self._still = _is_still(stream)
         self._path = path
-        if self._still:
-            self._path = path.with_suffix(".png")
-            keep_source(self._path, stream)
         self._writer: VideoWriter | None = None
         self._begins = 0
         self._empty = True

@@ -175,8 +175,11 @@ def read_table(path: Path) -> list[dict[str, str]]:
         UsageError: it is no table.
     """
     _check_is_there(path)
-    with _told_as_damaged(path), path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            return list(csv.DictReader(stream))
+    except csv.Error as error:
+        raise UsageError(f"'{path}' cannot be read as a table: {error}") from error
 
 
 def _open_shard(path: Path, *, side: int) -> NDArray[np.uint8]:

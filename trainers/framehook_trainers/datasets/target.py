@@ -78,11 +78,16 @@ class Target:
             if resume:
                 _check_same(json.loads(path.read_text(encoding="utf-8")), settings, self.part)
                 return
-            self._let_go()
+            self._release()
         shutil.rmtree(self.part, ignore_errors=True)
         self.work.mkdir(parents=True)
         self._let_go = hold(self.part)
         path.write_text(json.dumps(settings), encoding="utf-8")
+
+    def _release(self) -> None:
+        if self._let_go is not None:
+            let_go, self._let_go = self._let_go, None
+            let_go()
 
     def _tidy(self) -> None:
         """Bring to its end what was killed while it put the new folder in the place of the old one."""
@@ -125,8 +130,7 @@ class Target:
                 f"cannot write '{error.filename or self.part}': {error.strerror or error}; {what} and go on with --resume{kept}"
             ) from error
         finally:
-            if self._let_go is not None:
-                self._let_go()
+            self._release()
 
 
 def _check_same(begun: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
