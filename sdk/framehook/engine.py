@@ -134,10 +134,10 @@ class Engine:
 
     def stop(self) -> None:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
-        if self._left is None:
-            self._left = time.monotonic()
-            self._others += self._start([("wake", self._wake)])
+        first, self._left = self._left is None, self._left or time.monotonic()
         self._stop(discard=False)
+        if first:  # last: Python 3.12 starts no thread while the program ends
+            self._others += self._start([("wake", self._wake)])
 
     def leave_unrun(self) -> None:
         """Close the sinks of a run that was never begun; one that was has closed them itself."""

@@ -537,7 +537,6 @@ class VideoSource:
                     continue
                 if frame.is_corrupt or pts in damaged:
                     continue
-                last_good = time.monotonic()
                 timeline.damage.doubtful += broken is not None and pts > broken
                 if frame.colorspace == _UNSPECIFIED and frame.height >= _HD_LINES:
                     frame.colorspace = _BT709  # as players do; swscale would take it for BT.601
