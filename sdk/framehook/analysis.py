@@ -42,6 +42,8 @@ class Analysis:
             The results in the order of the batch; where a plugin raised, those of the frames before it, and the error.
         """
         items = [Item(state, frame, i, *state.next_frame(frame.seconds)) for i, (state, frame) in enumerate(batch)]
+        for item in items:
+            item.events = item.state.events_until(item.frame.seconds)
         error: StageError | None = None
         turns = [(turn, self._following.in_turn) for turn in _turns(items)]
         for group, steps in [(items, self._following.before), *turns, (items, self._after)]:

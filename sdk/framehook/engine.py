@@ -24,7 +24,8 @@ from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
 from framehook.frame import Frame
 from framehook.inbox import Inbox
-from framehook.results import FrameResult, StreamStatistics
+from framehook.reconnecting import ReconnectingSource
+from framehook.results import Event, FrameResult, StreamStatistics
 from framehook.selection import Selection
 from framehook.sources import SourceSpec
 from framehook.stages import Stages
@@ -47,6 +48,7 @@ class _Stream:
         self.told = False  # whether the counters know of its damage
         self.woken = False  # closed while it was being read, of which it may complain
         self.counters = Counters()
+        self.happened: deque[Event] = deque()  # to its source, of which no result has told yet
         self.state: StreamState | None = None
         self.error: FramehookError | None = None
         self.decoded = threading.Event()
@@ -84,16 +86,25 @@ class Engine:
         delivery: the sinks.
         selection: which frames are analysed.
         batch: frames that are analysed at once, at most.
+        reconnect_seconds: how long to wait before a live source that was lost is opened again; None ends it with an error.
     """
 
     def __init__(
-        self, specs: Sequence[SourceSpec], *, stages: Stages, delivery: Delivery, selection: Selection, batch: int
+        self,
+        specs: Sequence[SourceSpec],
+        *,
+        stages: Stages,
+        delivery: Delivery,
+        selection: Selection,
+        batch: int,
+        reconnect_seconds: float | None = None,
     ) -> None:
         self._streams = [_Stream(spec) for spec in specs]
         self._stages = stages
         self._delivery = delivery
         self._selection = selection
         self._batch = batch
+        self._reconnect_seconds = reconnect_seconds
         self._recorded = deque(stream for stream in self._streams if not stream.spec.live)
         self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
         live = any(stream.may_be_live for stream in self._streams)
@@ -240,7 +251,7 @@ class Engine:
                 stream.counters.interrupted = True
                 return
             stream.counters.started = time.perf_counter()
-            with closing(stream.spec.open()) as source:
+            with closing(self._open(stream)) as source:
                 stream.source = source
                 if self._stopping.is_set():  # it took its time, and nobody could wake it
                     stream.counters.interrupted = True
@@ -255,7 +266,8 @@ class Engine:
                         stream.counters.warnings.extend(source.warnings)
                         stream.told = True
         except BaseException as error:  # also SystemExit: this thread is ours, and its end must be told
-            if stream.woken:
+            if stream.woken or (stream.may_be_live and self._stopping.is_set()):
+                stream.counters.interrupted = True
                 log.debug("source '%s' was closed while it was read: %s", stream.spec.name, error)
             elif isinstance(error, FramehookError):
                 stream.error = error
@@ -269,6 +281,18 @@ class Engine:
                     log.error("%s; the other streams go on", stream.error)
             stream.decoded.set()
             self._inbox.end(stream)
+
+    def _open(self, stream: _Stream) -> Source:
+        spec = stream.spec
+        if self._reconnect_seconds is None or not (stream.may_be_live and spec.reopens):
+            return spec.open()
+        return ReconnectingSource(
+            spec.open,
+            wait_seconds=self._reconnect_seconds,
+            patient=spec.live,
+            stopping=self._stopping,
+            tell=stream.happened.append,
+        )
 
     def _decode_frames(self, stream: _Stream, source: Source) -> None:
         counters = stream.counters
@@ -320,7 +344,7 @@ class Engine:
 
     def _state(self, stream: _Stream, frame: Frame) -> StreamState:
         if stream.state is None:
-            stream.state = StreamState(frame.stream, self._stages, stream.counters)
+            stream.state = StreamState(frame.stream, self._stages, stream.counters, stream.happened)
         return stream.state
 
     def _deliver(self) -> None:

@@ -44,6 +44,8 @@ class Pipeline:
         end: seconds; where the analysis stops; None for the end.
         every: analyse every n-th frame.
         fps: analyse at most so many frames a second of the stream's time.
+        reconnect: seconds after which a live source that was lost is opened again, and again until it is back, its first result
+            with an event `camera-lost`; None ends it with an error.
         on_error: what a failing sink does: `raise` ends the run, `isolate` goes on without it.
         plugins: where names are looked up; None for what is installed.
 
@@ -68,6 +70,7 @@ class Pipeline:
         end: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         every: AtLeastOne = 1,
         fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
+        reconnect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         on_error: Literal["raise", "isolate"] = "raise",
         plugins: Plugins | None = None,
     ) -> None:
@@ -75,7 +78,7 @@ class Pipeline:
         classifiers = () if list(_several("classifiers", classifiers)) == ["none"] else classifiers
         scalars = {
             "device": device, "out": out, "batch": batch, "detect_every": detect_every, "classify_every": classify_every,
-            "start": start, "end": end, "every": every, "fps": fps, "on_error": on_error,
+            "start": start, "end": end, "every": every, "fps": fps, "reconnect": reconnect, "on_error": on_error,
         }  # fmt: skip
         checked = check_options("the pipeline", Pipeline, scalars)
         checked["out"] = checked["out"].expanduser()
@@ -87,6 +90,7 @@ class Pipeline:
         self._plugins = plugins or load_plugins()
         self._batch: int = checked["batch"]
         self._on_error: OnError = checked["on_error"]
+        self._reconnect: float | None = checked["reconnect"]
         self._selection = Selection(
             start_seconds=checked["start"], end_seconds=checked["end"], every=checked["every"], fps=checked["fps"]
         )
@@ -135,13 +139,18 @@ class Pipeline:
             delivery=self._delivery(),
             selection=self._selection,
             batch=self._batch,
+            reconnect_seconds=self._reconnect,
         )
         return Run(engine)
 
     def open_sources(self, sources: SourcesLike) -> list[SourceSpec]:
         """Say which streams `run` would analyse, each with its name, without opening any."""
         return open_sources(
-            sources, start_seconds=self._selection.start_seconds, end_seconds=self._selection.end_seconds, find=self._find_source
+            sources,
+            start_seconds=self._selection.start_seconds,
+            end_seconds=self._selection.end_seconds,
+            reconnects=self._reconnect is not None,
+            find=self._find_source,
         )
 
     def session(self, name: str = "session") -> Session:

@@ -72,6 +72,8 @@ class SourceSpec:
     """True for cameras and network streams."""
     location: str | None = None
     """As `StreamInfo.location`, where it is known before opening."""
+    reopens: bool = True
+    """Whether `open` can be called again, and then begins anew."""
 
 
 class _Found(NamedTuple):
@@ -79,10 +81,16 @@ class _Found(NamedTuple):
     open_as: Callable[[str], Source]
     live: bool = False
     location: str | None = None
+    reopens: bool = True
 
 
 def open_sources(
-    sources: SourcesLike, *, start_seconds: float = 0.0, end_seconds: float | None = None, find: FindSource | None = None
+    sources: SourcesLike,
+    *,
+    start_seconds: float = 0.0,
+    end_seconds: float | None = None,
+    reconnects: bool = False,
+    find: FindSource | None = None,
 ) -> list[SourceSpec]:
     """Say which streams these are, each with a name of its own, without opening any.
 
@@ -93,18 +101,27 @@ def open_sources(
             now. A number, or digits that name no file, means that camera of this machine.
         start_seconds: presentation time at which recorded videos begin.
         end_seconds: presentation time before which videos end.
+        reconnects: a connection of a live stream that its sender closes is an error, after which it can be opened again.
         find: looks for plugins that answer an address.
 
     Raises:
         SourceNotFoundError: a path, a folder's media, a camera or the scheme of an address that is not there.
         UsageError: an empty list, or something that cannot be a source.
     """
-    finder = _Finder(start_seconds=start_seconds, end_seconds=end_seconds, find=find)
+    finder = _Finder(start_seconds=start_seconds, end_seconds=end_seconds, reconnects=reconnects, find=find)
     taken: set[str] = set()
     specs = []
     for found in finder.resolve(sources):
         name = _unique(found.name, taken)
-        specs.append(SourceSpec(name=name, open=partial(found.open_as, name), live=found.live, location=found.location))
+        specs.append(
+            SourceSpec(
+                name=name,
+                open=partial(found.open_as, name),
+                live=found.live,
+                location=found.location,
+                reopens=found.reopens,
+            )
+        )
     if not specs:
         raise UsageError("no source given; name a file, folder, address or camera, or give pictures")
     return specs
@@ -185,9 +202,10 @@ class ArraySource:
 class _Finder:
     """Turns what the user named into what can be opened."""
 
-    def __init__(self, *, start_seconds: float, end_seconds: float | None, find: FindSource | None) -> None:
-        self._live = partial(VideoSource, live=True, end_seconds=end_seconds)
-        self._recorded = partial(VideoSource, start_seconds=start_seconds, end_seconds=end_seconds)
+    def __init__(self, *, start_seconds: float, end_seconds: float | None, reconnects: bool, find: FindSource | None) -> None:
+        video = partial(VideoSource, end_seconds=end_seconds, sender_ends=not reconnects)
+        self._live = partial(video, live=True)
+        self._recorded = partial(video, start_seconds=start_seconds)
         self._find = find
 
     def resolve(self, what: object) -> Iterator[_Found]:
@@ -200,13 +218,13 @@ class _Finder:
             with _system_errors(what):
                 yield from self._text(what)
         elif isinstance(what, SourceSpec):
-            yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location)
+            yield _Found(what.name, lambda name: _named(what.open(), name), what.live, what.location, what.reopens)
         elif _is_source(what):
             try:
                 info = returned.info(what)
             except ValueError as error:
                 raise UsageError(f"a source cannot be {what!r}: it {error}") from error
-            yield _Found(info.name, partial(_named, what), info.live, info.location)
+            yield _Found(info.name, partial(_named, what), info.live, info.location, reopens=False)
         elif isinstance(what, Iterable) and not isinstance(what, (bytes, bytearray, IOBase)):
             yield from self._several(what)
         else:
@@ -219,7 +237,7 @@ class _Finder:
             raise UsageError("frames alone are no source: give a Source, which has `info` and close() besides, or give pictures")
         if head and _is_picture(head[0]):
             images = items if isinstance(items, Sized) else chain(head, iterator)
-            yield _Found("arrays", lambda name: ArraySource(images, name=name))  # type: ignore[arg-type]  # it checks each
+            yield _Found("arrays", lambda name: ArraySource(images, name=name), reopens=False)  # type: ignore[arg-type]  # it checks each
             return
         for item in chain(head, iterator):
             yield from self.resolve(item)

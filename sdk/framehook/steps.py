@@ -42,7 +42,7 @@ class Item:
     views: Detections = field(default_factory=Detections.empty)
     """These detections, as a classifier sees and returns them."""
     events: tuple[Event, ...] = ()
-    """What analyzers noticed."""
+    """What happened to the source, and what analyzers noticed."""
 
     def result(self) -> FrameResult:
         """Return what is known of the frame."""

@@ -1,6 +1,7 @@
 """What is remembered of one stream while it runs: its statistics, its tracks, and what was looked at when."""
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from framehook.aggregate import TrackAggregator
 from framehook.contracts import Refiner
 from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Image, StreamInfo
-from framehook.results import StreamStatistics
+from framehook.results import Event, StreamStatistics
 from framehook.stages import Stages
 
 # A new track is looked at three times in a row, so that its first reports are steady, and twice more after these waits: frames
@@ -97,9 +98,10 @@ class _Looks(NamedTuple):
 class StreamState:
     """What is remembered of one stream from frame to frame."""
 
-    def __init__(self, stream: StreamInfo, stages: Stages, counters: Counters) -> None:
+    def __init__(self, stream: StreamInfo, stages: Stages, counters: Counters, happened: deque[Event] | None = None) -> None:
         self.stream = stream
         self.counters = counters
+        self._happened = deque() if happened is None else happened
         self.tracker = stages.make_tracker() if stages.make_tracker else None
         self.aggregators = [TrackAggregator(classifier.columns) for classifier in stages.classifiers]
         self.analyzers = [make() for make in stages.make_analyzers]
@@ -131,6 +133,17 @@ class StreamState:
         if due:
             self.detects_on(number, seconds)
         return number, due
+
+    def events_until(self, seconds: float) -> tuple[Event, ...]:
+        """Return what happened to the source before a frame, and was in no result yet.
+
+        Args:
+            seconds: the frame's time.
+        """
+        events = []
+        while self._happened and self._happened[0].seconds < seconds:
+            events.append(self._happened.popleft())
+        return tuple(events)
 
     def detects_on(self, number: int, seconds: float) -> None:
         """Note that a frame is detected on, be it due or not; a later one of its batch may have been due already."""

@@ -238,13 +238,15 @@ class VideoSource:
         location: a path, a URL, or a camera such as `/dev/video0`.
         name: the stream's name.
         live: frames come whether or not we are ready, and silence or a lost connection is an error, as are frames of which none
-            can be decoded any more; one that the sender closes over plain TCP or HTTP is an end. Streams from the network that
+            can be decoded any more. Streams from the network that
             state no length are live in any case.
         start_seconds: presentation time of the first frame, rounded to the container's unit of time. Frames are numbered from
             the stream's beginning also then: up to there the file is read, but not decoded. Live streams and images have none.
         end_seconds: presentation time before which to stop; of live streams, counted from their first frame.
         threads: with more than one, frames are decoded ahead of time: faster for a single large stream, but next to damage up to
             that many good frames are lost.
+        sender_ends: whether a live stream is over when its sender closes the connection, over plain TCP or HTTP; else that, too,
+            is an error.
         device_format: libav's name for the camera's driver: `v4l2`, `avfoundation`, `vfwcap`, `dshow`. The time of a camera
             begins with 0 at its first frame, as does that of live streams that carry no times, such as MJPEG over HTTP: theirs
             is when their frames came.
@@ -264,6 +266,7 @@ class VideoSource:
         start_seconds: float = 0.0,
         end_seconds: float | None = None,
         threads: int = 1,
+        sender_ends: bool = True,
         device_format: str | None = None,
         timeout_seconds: float = 10.0,
     ) -> None:
@@ -273,6 +276,7 @@ class VideoSource:
         self._device_format = device_format
         self._live = live
         self._threads = threads
+        self._sender_ends = sender_ends
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
         self._closed = False
@@ -598,7 +602,7 @@ class VideoSource:
         if waited > 0.9 * self._timeout_seconds:
             raise self._interrupted("no answer in time")
         by_sender = self._is_file or self._location.partition("://")[0].lower() in _ENDED_BY_SENDER
-        if self._container.format.name == "hls" or not by_sender:
+        if self._container.format.name == "hls" or not (by_sender and self._sender_ends):
             raise self._interrupted("the connection was closed")
 
     def _interrupted(self, reason: str) -> SourceError:

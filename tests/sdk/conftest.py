@@ -1,5 +1,8 @@
-"""Files that framehook itself does not write, and what libav itself says of a file."""
+"""Files that framehook itself does not write, what libav itself says of a file, and a server."""
 
+import socket
+import threading
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 
 import av
@@ -25,6 +28,12 @@ def libav_times():
 def encode():
     """Return a function that writes a video in other ways than framehook does."""
     return _encode
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Return a function: serve each connection on a thread of its own by `answer(connection)`, and yield the port."""
+    return _serving
 
 
 @pytest.fixture
@@ -78,3 +87,23 @@ def _silence():
     samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
     samples.sample_rate = 8000
     return samples
+
+
+@contextmanager
+def _serving(answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:  # closed
+                    return
+                threading.Thread(target=handle, args=(connection,), daemon=True).start()
+
+        def handle(connection):
+            with connection, suppress(OSError):  # the reader may have gone
+                answer(connection)
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1]

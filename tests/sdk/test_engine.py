@@ -280,8 +280,13 @@ def test_a_plugin_whose_hook_fails_leaves_the_hooks_of_others_alone():
     plugins = load_plugins(extra=[Hearing(), Failing()])
     list(pipeline(plugins=plugins, on_error="isolate").run([iter(images(2)), iter(images(2))]))
     lost = ("hooks of Failing/Failing",)
-    assert heard[0] == ("started", "arrays")
-    assert sorted(heard[1:]) == [("ended", "arrays", lost), ("ended", "arrays-2", lost), ("started", "arrays-2")]
+    assert heard[0] in [("started", "arrays"), ("started", "arrays-2")]  # both are decoded at once
+    assert sorted(heard) == [
+        ("ended", "arrays", lost),
+        ("ended", "arrays-2", lost),
+        ("started", "arrays"),
+        ("started", "arrays-2"),
+    ]
     with pytest.raises(StageError, match=r"sink 'hooks of Failing/Failing' failed starting stream 'arrays': RuntimeError"):
         list(pipeline(plugins=plugins).run(images(2)))
 

@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 import traceback
-from contextlib import contextmanager, suppress
 from itertools import islice, pairwise
 
 import cv2
@@ -18,27 +17,6 @@ WAIT_SECONDS = 1.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: "
 
 
-@contextmanager
-def serving(answer):
-    """Serve each connection on a thread of its own by `answer(connection)`, and yield the port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:  # closed
-                    return
-                threading.Thread(target=handle, args=(connection,), daemon=True).start()
-
-        def handle(connection):
-            with connection, suppress(OSError):  # the reader may have gone
-                answer(connection)
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield server.getsockname()[1]
-
-
 def times_of(source):
     try:
         return [frame.seconds for frame in source]
@@ -46,7 +24,7 @@ def times_of(source):
         source.close()
 
 
-def test_frames_of_a_stream_without_times_have_those_at_which_they_came():
+def test_frames_of_a_stream_without_times_have_those_at_which_they_came(serving):
     go_on = threading.Event()
 
     def camera(connection):
@@ -85,7 +63,7 @@ def playlist(*, ended):
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "stalled"])
-def test_a_playlist_that_stops_growing_is_a_lost_stream_unless_it_says_that_it_has_ended(broadcast, ends):
+def test_a_playlist_that_stops_growing_is_a_lost_stream_unless_it_says_that_it_has_ended(broadcast, ends, serving):
     lists = []
 
     def server(connection):
@@ -107,7 +85,7 @@ def test_a_playlist_that_stops_growing_is_a_lost_stream_unless_it_says_that_it_h
                 times_of(source)
 
 
-def test_a_stream_that_sends_nothing_that_can_be_decoded_is_lost(broadcast, encode, tmp_path):
+def test_a_stream_that_sends_nothing_that_can_be_decoded_is_lost(broadcast, encode, tmp_path, serving):
     other = encode(tmp_path / "b.ts", frames=50, codec="mpeg2video").read_bytes()  # as after a change of the camera's settings
 
     def camera(connection):
@@ -122,7 +100,7 @@ def test_a_stream_that_sends_nothing_that_can_be_decoded_is_lost(broadcast, enco
             times_of(source)
 
 
-def test_an_end_of_a_live_stream_counts_from_its_first_frame(encode, tmp_path):
+def test_an_end_of_a_live_stream_counts_from_its_first_frame(encode, tmp_path, serving):
     late = encode(tmp_path / "a.ts", frames=50, pts=list(range(2_000_000, 2_000_050))).read_bytes()
     with serving(lambda connection: connection.sendall(late)) as port:
         run = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], end=1).run(f"tcp://127.0.0.1:{port}")
