@@ -18,6 +18,7 @@ from functools import partial
 from typing import TypeAlias
 
 from framehook import returned
+from framehook.addresses import is_address
 from framehook.analysis import Analysis
 from framehook.contracts import DamageReporter, Source
 from framehook.delivery import Delivery
@@ -56,7 +57,7 @@ class _Stream:
     @property
     def may_be_live(self) -> bool:
         """Whether it is live, or may turn out to be: an address of a network, or a plugin's."""
-        return self.spec.live or self.spec.location is None or "://" in self.spec.location
+        return self.spec.live or self.spec.location is None or is_address(self.spec.location)
 
     def statistics(self) -> StreamStatistics:
         """Return how it went so far."""

@@ -25,10 +25,11 @@ from urllib.request import url2pathname
 import numpy as np
 
 from framehook import returned
+from framehook.addresses import LIVE_SCHEMES, RECORDED_SCHEMES, has_cut_password, public_location
 from framehook.contracts import DamageReporter, Source
 from framehook.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 from framehook.frame import Frame, Image, StreamInfo, checked_seconds
-from framehook.video import ArrayPicture, VideoSource, public_location
+from framehook.video import ArrayPicture, VideoSource
 
 Images: TypeAlias = Iterable[Image] | Iterable[tuple[float, Image]]
 """Pictures, (height, width, 3) uint8 RGB each, or pairs of a time in seconds and a picture."""
@@ -51,8 +52,6 @@ MEDIA_SUFFIXES = frozenset(
 
 _Item: TypeAlias = Image | tuple[float, Image]
 
-_LIVE_SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
-_RECORDED_SCHEMES = frozenset({"ftp", "http", "https"})
 _CAMERAS = {"linux": ("/dev/video{}", "v4l2"), "darwin": ("{}:none", "avfoundation"), "win32": ("{}", "vfwcap")}
 _DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no file of Windows may be called so
 _NAME_LENGTH = 80
@@ -300,13 +299,13 @@ class _Finder:
         make = self._find(scheme, address) if self._find else None
         if make is not None:
             return _Found(name, lambda name: _named(make(), name))
-        if _looks_cut(text):
+        if has_cut_password(text):
             raise UsageError(f"the address {scheme}://… has a password that / ? or # cuts: write them as %2F %3F %23")
-        if scheme in _LIVE_SCHEMES:
+        if scheme in LIVE_SCHEMES:
             return _Found(name, lambda name: self._live(text, name=name), live=True, location=public_location(text))
-        if scheme in _RECORDED_SCHEMES:
+        if scheme in RECORDED_SCHEMES:
             return _Found(name, lambda name: self._recorded(text, name=name), location=public_location(text))
-        known = sorted(_LIVE_SCHEMES | _RECORDED_SCHEMES)
+        known = sorted(LIVE_SCHEMES | RECORDED_SCHEMES)
         raise SourceNotFoundError(
             f"nothing opens addresses that begin with {scheme}://; there are {', '.join(known)}, and what source plugins "
             f"add{did_you_mean(scheme, known)}"
@@ -348,14 +347,6 @@ class _Renamed:
 
 def _named(source: Source, name: str) -> Source:
     return source if returned.info(source).name == name else _Renamed(source, name)
-
-
-def _looks_cut(address: str) -> bool:
-    """Say whether what seems to be the port is no number, and an @ comes after it: then it was the begin of a password."""
-    authority, *after = re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)
-    _, colon, port = authority.rpartition(":")
-    is_port = not port or port.isdecimal() or authority.endswith("]")  # of IPv6, which has colons of its own
-    return bool(colon) and "@" not in authority and not is_port and any("@" in rest for rest in after)
 
 
 def _is_source(what: object) -> TypeGuard[Source]:

@@ -9,7 +9,6 @@ of HDR (PQ and HLG) are not undone: such a picture looks pale.
 """
 
 import math
-import re
 import struct
 import threading
 import time
@@ -36,6 +35,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from framehook.addresses import ENDED_BY_SENDER, is_address, public_location, scheme_of, shown
 from framehook.damage import check_readable, has_more_pages, is_whole_gif, why_unreadable
 from framehook.errors import OutputError, SourceError, UsageError
 from framehook.frame import Frame, Image, Planes, StreamInfo
@@ -53,7 +53,6 @@ _MICROSECOND = Fraction(1, 1_000_000)
 _TRIES = 100  # read errors in a row after which the rest is given up
 _UNTIMED = 0x80  # libav's AVFMT_NOTIMESTAMPS: it counts 25 frames to the second, whatever comes
 _TS_WRAP = 2**33  # ticks after which the clock of MPEG-TS begins anew: 26.5 hours
-_ENDED_BY_SENDER = ("ftp", "http", "https", "pipe", "tcp")  # where a connection that is closed may be the end of a stream
 _GIVE_UP = 6  # timeouts without a frame that can be decoded
 _CAMERA_POLL_SECONDS = 0.005
 _READABLE = ("h264", "hevc", "vp9", "av1", "mpeg4", "mjpeg", "gif", "png", "webp")
@@ -218,16 +217,6 @@ class ArrayPicture:
         return _Converter(_Orientation(), (frame.width, frame.height)).convert(frame, (width, height))
 
 
-def public_location(location: str | Path) -> str:
-    """Return a file's absolute path, or an address without user, password and query, which may hold a key."""
-    text = str(location)
-    return _without_secrets(text) if "://" in text else str(Path(text).absolute())
-
-
-def _without_secrets(address: str) -> str:
-    return re.sub(r"//[^/?]*@", "//", address).partition("?")[0]  # a password may hold an @
-
-
 class VideoSource:
     """A video file, an image, a network stream or a camera. It is read once, from start to end.
 
@@ -271,8 +260,8 @@ class VideoSource:
         timeout_seconds: float = 10.0,
     ) -> None:
         self._location = str(location)
-        self._shown = _without_secrets(self._location) if "://" in self._location else self._location
-        self._is_file = device_format is None and "://" not in self._location
+        self._shown = shown(self._location)
+        self._is_file = device_format is None and not is_address(self._location)
         self._device_format = device_format
         self._live = live
         self._threads = threads
@@ -367,7 +356,7 @@ class VideoSource:
             "merge_pmt_versions": "1",  # an encoder that begins anew, with other ids, goes on in the same stream
             "overrun_nonfatal": "1",  # packets of UDP that nobody had time for are lost, and not the whole stream
         }
-        if self._location.lower().startswith("rtsp"):
+        if scheme_of(self._location) in ("rtsp", "rtsps"):
             options["rtsp_transport"] = "tcp"  # over UDP, parts of large frames are lost
         if self._device_format == "avfoundation":
             options["framerate"] = "30"  # libav's own default, 29.97, is refused by most cameras
@@ -601,7 +590,7 @@ class VideoSource:
                     return
         if waited > 0.9 * self._timeout_seconds:
             raise self._interrupted("no answer in time")
-        by_sender = self._is_file or self._location.partition("://")[0].lower() in _ENDED_BY_SENDER
+        by_sender = self._is_file or scheme_of(self._location) in ENDED_BY_SENDER
         if self._container.format.name == "hls" or not (by_sender and self._sender_ends):
             raise self._interrupted("the connection was closed")
 
