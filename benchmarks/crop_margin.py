@@ -14,7 +14,6 @@ from typing import Any
 
 import machine
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from framehook import Detections, Frame, Image, VideoSource
@@ -147,7 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/crop_margin.json"))
     options = parser.parse_args()
 
-    estimator = Estimator(find_weights(options.weights), device=torch.device("cpu"), backend="auto", precision="auto", batch=64)
+    estimator = Estimator(find_weights(options.weights), device="cpu", backend="auto", precision="auto", batch=64)
     trained = {"margin": estimator.header.crop_margin, "shift": estimator.header.crop_shift}
 
     chips_detector, video_detector = MtcnnDetector(min_face=40), MtcnnDetector()

@@ -37,6 +37,8 @@ class Pipeline:
         device: `auto`, `cpu` or `cuda`, for every plugin that has an option `device`.
         out: the folder under which sinks write their relative paths.
         batch: frames that are analysed at once, at most.
+        decode_threads: for each recording; several decode a large one faster, where a GPU would wait for it, but next to damage
+            up to that many good frames are lost.
         detect_every: detect on every n-th frame, and follow in between; None detects three to six times a second where the
             detector is a `Refiner`, more often where new things turn up, else on every frame.
         classify_every: frames between two looks at a face that is known; None looks about twice a second of the stream's time.
@@ -64,6 +66,7 @@ class Pipeline:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         out: Path = Path(),
         batch: AtLeastOne = 4,
+        decode_threads: AtLeastOne = 1,
         detect_every: AtLeastOne | None = None,
         classify_every: AtLeastOne | None = None,
         start: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
@@ -77,7 +80,8 @@ class Pipeline:
         tracker = None if tracker == "none" else tracker  # as text, which is all that the command line has
         classifiers = () if list(_several("classifiers", classifiers)) == ["none"] else classifiers
         scalars = {
-            "device": device, "out": out, "batch": batch, "detect_every": detect_every, "classify_every": classify_every,
+            "device": device, "out": out, "batch": batch, "decode_threads": decode_threads,
+            "detect_every": detect_every, "classify_every": classify_every,
             "start": start, "end": end, "every": every, "fps": fps, "reconnect": reconnect, "on_error": on_error,
         }  # fmt: skip
         checked = check_options("the pipeline", Pipeline, scalars)
@@ -89,6 +93,7 @@ class Pipeline:
         """The settings in effect, in values that JSON can carry."""
         self._plugins = plugins or load_plugins()
         self._batch: int = checked["batch"]
+        self._decode_threads: int = checked["decode_threads"]
         self._on_error: OnError = checked["on_error"]
         self._reconnect: float | None = checked["reconnect"]
         self._selection = Selection(
@@ -150,6 +155,7 @@ class Pipeline:
             start_seconds=self._selection.start_seconds,
             end_seconds=self._selection.end_seconds,
             reconnects=self._reconnect is not None,
+            threads=self._decode_threads,
             find=self._find_source,
         )
 

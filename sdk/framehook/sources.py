@@ -89,6 +89,7 @@ def open_sources(
     start_seconds: float = 0.0,
     end_seconds: float | None = None,
     reconnects: bool = False,
+    threads: int = 1,
     find: FindSource | None = None,
 ) -> list[SourceSpec]:
     """Say which streams these are, each with a name of its own, without opening any.
@@ -101,13 +102,14 @@ def open_sources(
         start_seconds: presentation time at which recorded videos begin.
         end_seconds: presentation time before which videos end.
         reconnects: a connection of a live stream that its sender closes is an error, after which it can be opened again.
+        threads: as `VideoSource` takes them.
         find: looks for plugins that answer an address.
 
     Raises:
         SourceNotFoundError: a path, a folder's media, a camera or the scheme of an address that is not there.
         UsageError: an empty list, or something that cannot be a source.
     """
-    finder = _Finder(start_seconds=start_seconds, end_seconds=end_seconds, reconnects=reconnects, find=find)
+    finder = _Finder(start_seconds=start_seconds, end_seconds=end_seconds, reconnects=reconnects, threads=threads, find=find)
     taken: set[str] = set()
     specs = []
     for found in finder.resolve(sources):
@@ -201,8 +203,10 @@ class ArraySource:
 class _Finder:
     """Turns what the user named into what can be opened."""
 
-    def __init__(self, *, start_seconds: float, end_seconds: float | None, reconnects: bool, find: FindSource | None) -> None:
-        video = partial(VideoSource, end_seconds=end_seconds, sender_ends=not reconnects)
+    def __init__(
+        self, *, start_seconds: float, end_seconds: float | None, reconnects: bool, threads: int, find: FindSource | None
+    ) -> None:
+        video = partial(VideoSource, end_seconds=end_seconds, sender_ends=not reconnects, threads=threads)
         self._live = partial(video, live=True)
         self._recorded = partial(video, start_seconds=start_seconds)
         self._find = find

@@ -15,7 +15,7 @@ from framehook_plugins import backends
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.classifier import AgeGenderClassifier
 from framehook_plugins.agegender.inference import Estimator
-from framehook_plugins.backends import NoGraphError, in_batches, load_runtime, openvino
+from framehook_plugins.backends import NoGraphError, choose_backend, in_batches, load_runtime, openvino
 from framehook_plugins.backends.onnx_graph import onnx_graph
 
 TWICE = np.array([True, False, False, True, False])
@@ -25,11 +25,11 @@ TWICE = np.array([True, False, False, True, False])
 def estimate(small_header, small_network, tmp_path):
     """Return a function: what a small network says of five crops on a backend."""
 
-    def ask(architecture, backend, precision="float32"):
+    def ask(architecture, backend, precision="float32", device="cpu"):
         header = small_header(architecture)
         path = tmp_path / "small.safetensors"
         checkpoint.write(path, small_network(header), header)
-        estimator = Estimator(path, device=torch.device("cpu"), backend=backend, precision=precision, batch=3)
+        estimator = Estimator(path, device=device, backend=backend, precision=precision, batch=3)
         shape = (len(TWICE), header.input_size, header.input_size, 3)
         crops = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
         return estimator.estimate(crops, again=crops[TWICE][:, :, ::-1], twice=TWICE)
@@ -50,6 +50,18 @@ def test_each_network_says_the_same_on_every_backend(estimate, architecture, bac
     np.testing.assert_allclose(found.age, expected.age, atol=0.02)
     np.testing.assert_allclose(found.age_std, expected.age_std, atol=0.02)
     np.testing.assert_allclose(found.female, expected.female, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_backend_of_the_cpu_has_the_cpu_also_beside_a_gpu(estimate, backend, monkeypatch):
+    expected = estimate("resnet18", backend)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    found = estimate("resnet18", backend, device="auto")
+
+    devices = [str(device) for name in ("auto", "torch", backend) for _, device in [choose_backend(name, "auto")]]
+    assert devices == ["cuda", "cuda", "cpu"]
+    np.testing.assert_array_equal(found.age, expected.age)
 
 
 def test_a_network_without_a_graph_is_left_to_torch(estimate):

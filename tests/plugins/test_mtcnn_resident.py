@@ -204,6 +204,8 @@ def test_no_booleans_are_sorted_which_cuda_cannot_before_torch_2_6(classroom):
         ResidentCascade(CPU, **HOW).find(classroom[:1])
 
 
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_on_cuda_it_finds_what_the_host_finds_and_never_waits_inside(shared_videos, cuda, host):
     clip = "facenet-multiface-1080p.mp4"
     images = images_of(shared_videos / clip, CLIPS[clip])
@@ -212,8 +214,8 @@ def test_on_cuda_it_finds_what_the_host_finds_and_never_waits_inside(shared_vide
     plan = cascade._plan(*images[0].shape[:2])
     pixels = torch.from_numpy(np.stack(images)).to(cuda)
 
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         with torch.inference_mode():
             cascade._faces(pixels, plan)
     finally:

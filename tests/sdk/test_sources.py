@@ -84,6 +84,14 @@ def test_nothing_is_opened_before_its_turn(tmp_path):
         specs[0].open()
 
 
+def test_threads_reach_the_decoder_and_change_no_frame(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4", frames=30)
+    (spec,) = open_sources(path, threads=3)
+    with spec.open() as source:
+        assert source._stream.codec_context.thread_count == 3
+        assert [frame_number(frame.image) for frame in source] == list(range(30))
+
+
 def test_start_and_end_reach_the_video(tmp_path):
     path = synthetic_video(tmp_path / "a.mp4", frames=30, rate=10)
     (spec,) = open_sources(path, start_seconds=1, end_seconds=1.5)

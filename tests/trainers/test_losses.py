@@ -145,6 +145,22 @@ def test_expected_value_error_is_its_formula():
     check(loss, (softmax(LOGITS[:, :3]) @ middles - AGES) ** 2)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda: mean_variance(tensor(LOGITS), tensor(AGES)),
+        lambda: expected_value_error(tensor(LOGITS[:, :3]), tensor(AGES), values=torch.tensor([1.0, 6.0, 14.5])),
+        lambda: weighted_kappa(tensor(LOGITS[:, :3]), torch.tensor([0, 1, 2, 2, 1]), torch.ones(5, dtype=torch.bool)),
+    ],
+    ids=["mean-variance", "expected value error", "weighted kappa"],
+)
+def test_autocast_does_not_round_what_a_loss_sums(loss):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = loss()
+
+    torch.testing.assert_close(rounded, loss(), rtol=1e-6, atol=0)
+
+
 def test_years_count_from_the_first_one():
     shifted = {"first": 21}
     ages = torch.tensor([[30, 30], [40, 49]])

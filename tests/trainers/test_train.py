@@ -359,6 +359,20 @@ def test_a_lost_loss_stops_with_its_step_and_leaves_the_last_good_checkpoint(tmp
     assert all(value.isfinite().all() for value in resumed.network.state_dict().values())
 
 
+def test_too_little_memory_is_told_with_the_batch_that_did_not_fit(tmp_path):
+    steps = iter(range(12))
+
+    def losing(network, batch):
+        if next(steps) == 4:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return losses(network, batch)
+
+    with pytest.raises(
+        RunError, match=r"memory of cpu is too small at step 4 for batches of \d+ images: '.*' is kept .*; take smaller"
+    ):
+        run(trainer(tmp_path), losing)
+
+
 def test_a_lost_weight_is_not_saved(tmp_path):
     steps = iter(range(12))
 
@@ -471,17 +485,17 @@ def recipe(folder, faces, world=ALONE, **changed):
     return trainer(folder, nn.Linear(3, 101), world, **changed), batches, losses
 
 
-def faces():
+def faces(n=24):
     random = np.random.default_rng(0)
-    low = random.integers(-1, 90, 24)
+    low = random.integers(-1, 90, n)
     return Faces(
-        shards=(random.integers(0, 256, (24, 16, 16, 3), np.uint8),),
+        shards=(random.integers(0, 256, (n, 16, 16, 3), np.uint8),),
         geometry=CropGeometry(size=14, stored_size=16),
-        datasets=np.array(["set"] * 24),
-        names=np.array([f"{i}.jpg" for i in range(24)]),
-        races=np.array([""] * 24),
-        ages=np.stack([low, np.where(low < 0, -1, low + 9 * random.integers(0, 2, 24))], axis=1),
-        female=random.integers(-1, 2, 24).astype(np.int8),
+        datasets=np.array(["set"] * n),
+        names=np.array([f"{i}.jpg" for i in range(n)]),
+        races=np.array([""] * n),
+        ages=np.stack([low, np.where(low < 0, -1, low + 9 * random.integers(0, 2, n))], axis=1),
+        female=random.integers(-1, 2, n).astype(np.int8),
     )
 
 
@@ -520,8 +534,8 @@ def test_training_on_cuda_resumes_where_it_was(cuda, tmp_path, compiled):
 @pytest.mark.cuda
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_no_step_waits_for_the_device(cuda, tmp_path):
-    trained, batches, losses = recipe(tmp_path, faces(), World(device=cuda), epochs=1, clip_norm=1.0)
-    batches.steps_per_epoch = 20
+    trained, batches, losses = recipe(tmp_path, faces(160), World(device=cuda), epochs=1, clip_norm=1.0)
+    assert batches.steps_per_epoch == 20
     steps = iter(range(20))
 
     def watched(network, batch):

@@ -165,7 +165,8 @@ def weighted_kappa(logits: Tensor, classes: Tensor, known: Tensor) -> Tensor:
     weights = (places[:, None] - places) ** 2 / (k - 1) ** 2  # (k of the label, k of the answer)
     told = ((classes[:, None] == places) & known[:, None]).float()
     answers = logits.float().softmax(dim=1) * known[:, None]
-    observed = (weights * (told.T @ answers)).sum()
+    together = (told[:, :, None] * answers[:, None, :]).sum(dim=0)  # no product of matrices: autocast rounds those to bfloat16
+    observed = (weights * together).sum()
     by_chance = (weights * torch.outer(told.sum(dim=0), answers.sum(dim=0))).sum() / known.sum().clamp(min=1)
     least = torch.finfo(torch.float32).eps  # a batch of one class leaves nothing to chance
     return torch.log((observed + least) / (by_chance + least))
@@ -179,12 +180,12 @@ def expected_value_error(logits: Tensor, targets: Tensor, *, values: Tensor) -> 
         targets: (n,) in the units of `values`.
         values: (k,) what each class stands for: its place, or the middle of its ages.
     """
-    return squared_error(logits.float().softmax(dim=1) @ values.float(), targets)
+    return squared_error((logits.float().softmax(dim=1) * values.float()).sum(dim=1), targets)
 
 
 def _moments(logits: Tensor, *, first: int) -> tuple[Tensor, Tensor]:
     """Return the mean, in years, and the variance of each age distribution, (n,) each."""
     years = torch.arange(first, first + logits.shape[1], dtype=torch.float32, device=logits.device)
     probabilities = logits.float().softmax(dim=1)
-    mean = probabilities @ years
+    mean = (probabilities * years).sum(dim=1)  # no product of matrices: autocast rounds those to bfloat16, by up to 0.28 years
     return mean, (probabilities * (years - mean[:, None]) ** 2).sum(dim=1)

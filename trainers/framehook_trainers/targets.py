@@ -9,6 +9,7 @@ from torch import Tensor
 from framehook import UsageError
 from framehook_plugins.agegender.outputs import OLDEST, AgeValue
 from framehook_trainers.datasets.faces import Faces
+from framehook_trainers.draws import upload
 
 
 def age_classes(ages: Tensor, brackets: Sequence[tuple[int, int]]) -> Tensor:
@@ -18,7 +19,7 @@ def age_classes(ages: Tensor, brackets: Sequence[tuple[int, int]]) -> Tensor:
         ages: (n, 2) youngest and oldest year; -1 where unknown.
         brackets: first and last year of each, one after the other; the last one has no end.
     """
-    starts = torch.tensor([low for low, _ in brackets], device=ages.device)
+    starts = upload(torch.tensor([low for low, _ in brackets]), ages.device)
     low, high = (torch.searchsorted(starts, ends.contiguous(), right=True) - 1 for ends in ages.unbind(dim=1))
     return torch.where(low == high, low, -1)
 

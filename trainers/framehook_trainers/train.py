@@ -117,7 +117,7 @@ class Trainer(Generic[Network]):
             progress: told after each step how many images were seen, and how many there will be.
 
         Raises:
-            RunError: a loss or a weight became NaN or infinite.
+            RunError: a loss or a weight became NaN or infinite, or the device's memory is too small.
             OutputError: the checkpoint or the log cannot be written.
             KeyboardInterrupt: after a checkpoint at the step that Ctrl-C fell into.
         """
@@ -126,7 +126,7 @@ class Trainer(Generic[Network]):
             if self._world.main:
                 log = stack.enter_context(EpochLog(self._folder, step=self.step, tensorboard=self._learning.tensorboard))
             while self.step < self._learning.epochs * batches.steps_per_epoch and not self._best.exhausted:
-                with deferred_interrupt(self._interrupted):
+                with deferred_interrupt(self._interrupted), self._memory_errors(batches.size):
                     epoch = self._epoch(batches, losses_of, validate, progress)
                     if log is not None:
                         log.write(epoch)
@@ -273,10 +273,20 @@ class Trainer(Generic[Network]):
             self.save()
             raise KeyboardInterrupt
 
+    @contextlib.contextmanager
+    def _memory_errors(self, images: int) -> Iterator[None]:
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            what = f"the memory of {self._world.device} is too small at step {self.step} for batches of {images} images"
+            raise RunError(f"{what}: {self._kept()}take smaller batches, and begin anew") from error
+
     def _what_to_do(self) -> str:
-        """Say what is left of a run that failed."""
-        kept = f"'{self._folder / CHECKPOINT}' is kept as it was before; " if (self._folder / CHECKPOINT).is_file() else ""
-        return f"{kept}lower the learning rate or clip the gradient, and resume or begin anew"
+        """Say what is left of a run that was lost."""
+        return f"{self._kept()}lower the learning rate or clip the gradient, and resume or begin anew"
+
+    def _kept(self) -> str:
+        return f"'{self._folder / CHECKPOINT}' is kept as it was before; " if (self._folder / CHECKPOINT).is_file() else ""
 
 
 def _optimizer(network: nn.Module, learning: Learning) -> torch.optim.Optimizer:

@@ -127,7 +127,7 @@ class AgeGenderClassifier:
 
         return Estimator(
             self._path,
-            device=resolve_device(self._device),
+            device=self._device,
             backend=self._backend,
             precision=self._precision,
             batch=self._batch,

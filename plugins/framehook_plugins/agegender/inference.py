@@ -15,7 +15,7 @@ from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import Decoded, Decoder, Prediction
 from framehook_plugins.agegender.pixels import Normalisation
 from framehook_plugins.backends import Backend, NoGraphError, Precision, choose_backend, in_batches, load_runtime
-from framehook_plugins.device import computes_in_bfloat16
+from framehook_plugins.device import Device, computes_in_bfloat16
 
 _Predict: TypeAlias = Callable[[Tensor], Prediction]
 
@@ -53,29 +53,28 @@ class Estimator:
         self,
         weights: Path,
         *,
-        device: torch.device,
+        device: Device,
         backend: Backend,
         precision: Precision,
         batch: int,
     ) -> None:
         network, header = checkpoint.read(weights)
         self.header = header
-        self._device = device
-        self._decode = Decoder(header.outputs).to(device)
+        chosen, self._device = choose_backend(backend, device)
+        self._decode = Decoder(header.outputs).to(self._device)
         self._batch = batch
-        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(device))
+        half = precision == "bfloat16" or (precision == "auto" and computes_in_bfloat16(self._device))
         normalise = Normalisation(colour=header.colour, mean=header.mean, std=header.std)
         fuse_batch_norms(network)
-        chosen = choose_backend(backend, "cuda" if device.type == "cuda" else "cpu")
         if chosen == "torch" or (backend == "auto" and chosen == "onnxruntime" and precision == "bfloat16"):
-            self._predict: _Predict = _OnTorch(network, normalise, device=device, half=half)
+            self._predict: _Predict = _OnTorch(network, normalise, device=self._device, half=half)
             return
         try:
             self._predict = _OnRuntime(chosen, network, normalise, size=header.input_size, half=half)
         except NoGraphError:
             if backend != "auto":
                 raise
-            self._predict = _OnTorch(network, normalise, device=device, half=half)
+            self._predict = _OnTorch(network, normalise, device=self._device, half=half)
 
     @torch.inference_mode()
     def estimate(self, crops: NDArray[np.uint8], *, again: NDArray[np.uint8], twice: NDArray[np.bool_]) -> Estimates:

@@ -14,6 +14,7 @@ from framehook import DeviceError, ModelError
 from framehook_plugins.device import Device, resolve_device
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -65,11 +66,12 @@ def check_backend(backend: Backend, device: Device) -> None:
         )
 
 
-def choose_backend(backend: Backend, device: Device) -> Backend:
-    """Return the backend itself that `auto` stands for, or the one that was asked for."""
+def choose_backend(backend: Backend, device: Device) -> "tuple[Backend, torch.device]":
+    """Return what two `auto` stand for, or what was asked for: OpenVINO and ONNX Runtime have the CPU, also beside a GPU."""
+    place = resolve_device("cpu" if backend in _NEEDS else device)
     if backend != "auto":
-        return backend
-    return next(filter(_installed, _NEEDS), "torch") if resolve_device(device).type == "cpu" else "torch"
+        return backend, place
+    return (next(filter(_installed, _NEEDS), "torch") if place.type == "cpu" else "torch"), place
 
 
 def load_runtime(

@@ -96,8 +96,8 @@ class MtcnnDetector:
     @loaded_once
     def _resident(self) -> "ResidentCascade | None":
         """The cascade for whole pictures on a device of its own; None where the networks run on the CPU."""
-        device = resolve_device(self._device)
-        if device.type == "cpu" or choose_backend(self._backend, self._device) != "torch":
+        _, device = choose_backend(self._backend, self._device)
+        if device.type == "cpu":
             return None
         from framehook_plugins.mtcnn.resident import ResidentCascade
 

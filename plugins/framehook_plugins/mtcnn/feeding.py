@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framehook_plugins.backends import Backend, Runtime, choose_backend, in_batches, load_runtime
-from framehook_plugins.device import Device, computes_in_bfloat16, resolve_device
+from framehook_plugins.device import Device, computes_in_bfloat16
 from framehook_plugins.loading import loaded_once
 from framehook_plugins.mtcnn.faces import Floats
 
@@ -91,11 +91,10 @@ def load_networks(backend: Backend, device: Device) -> Networks:
     from framehook_plugins.mtcnn import networks  # brings torch
 
     made = [networks.proposal_network(), networks.rejection_network(), networks.refinement_network()]
-    chosen = choose_backend(backend, device)
+    chosen, place = choose_backend(backend, device)
     if chosen == "torch":
         from framehook_plugins.mtcnn.pytorch import TorchNetwork
 
-        place = resolve_device(device)
         return Networks(*(TorchNetwork(network, place) for network in made), cached=place.type == "cpu")
 
     def load(network: "MtcnnNetwork", *, bfloat16: bool = False) -> Runtime:
@@ -104,5 +103,5 @@ def load_networks(backend: Backend, device: Device) -> Networks:
     def load_rougher() -> tuple[Runtime, Runtime]:
         return load(made[1], bfloat16=True), load(made[2], bfloat16=True)
 
-    rougher = load_rougher if chosen == "openvino" and computes_in_bfloat16(resolve_device(device)) else None
+    rougher = load_rougher if chosen == "openvino" and computes_in_bfloat16(place) else None
     return Networks(*map(load, made), load_rougher=rougher, cached=True)

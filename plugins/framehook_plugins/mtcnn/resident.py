@@ -27,8 +27,8 @@ from framehook_plugins.mtcnn.pyramid import pyramid
 from framehook_plugins.mtcnn.yuv import rgb_of
 
 _INT32_SUMS = 2**31 - 1
-_CELLS_A_CANDIDATE = 128  # at 1080p less than one of 200 passes, in small pictures with many faces one of 130
-_CANDIDATES = (512, 4096)  # places of a picture, at least and at most
+_CELLS_A_CANDIDATE = 128  # at 1080p less than one of 200 passes, in small pictures with many faces one of 130 and more
+_CANDIDATES = (1024, 4096)  # places of a picture, at least and at most
 # These bound the memory of a batch:
 _PIXELS_AT_ONCE = 40_000_000  # of the pictures
 _LEVEL_PIXELS_AT_ONCE = 3_000_000  # of P-Net's largest level
@@ -88,7 +88,11 @@ class ResidentCascade:
         """Return pictures of one kind, (n, h, w, 3) of 0 to 255."""
 
         def together(arrays: Sequence[NDArray[np.uint8]]) -> Tensor:
-            return torch.from_numpy(np.stack(arrays)).to(self._device, non_blocking=True)
+            # Pinned, or the copy would not return before the device has worked through what it was told to do before.
+            pinned = self._device.type == "cuda"
+            host = torch.empty((len(arrays), *arrays[0].shape), dtype=torch.uint8, pin_memory=pinned)
+            np.stack(arrays, out=host.numpy())
+            return host.to(self._device, non_blocking=True)
 
         planes = [picture for picture in pictures if isinstance(picture, Planes)]
         if not planes:
