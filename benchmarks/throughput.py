@@ -36,7 +36,7 @@ CLIPS = {"facenet-multiface-1080p.mp4": 40, "sign-bird-480p.mkv": 20}
 """Clips, and the smallest face to look for in each."""
 LEAST_RECALL = 0.95
 DECODE_THREADS = {"cpu": 1, "cuda": 4}
-"""On a CPU the cores have other things to do; a GPU would wait for one thread, which decodes 1080p at some 200 frames/s."""
+"""On a CPU the cores have other things to do; a GPU would wait for one thread, which decodes 1080p at some 180 frames/s."""
 
 Boxes = NDArray[np.float32]
 Device = Literal["cpu", "cuda"]

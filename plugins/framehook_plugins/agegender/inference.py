@@ -94,7 +94,7 @@ class Estimator:
             both = both_views(Decoded(*(torch.cat([column[rows], column[n:]]) for column in columns)))
             for column, mean in zip(columns, both, strict=True):
                 column[rows] = mean
-        age, age_std, female = (column[:n].cpu().numpy() for column in columns)
+        age, age_std, female = torch.stack(columns)[:, :n].cpu().numpy()
         return Estimates(age=age, age_std=age_std, female=female)
 
 
