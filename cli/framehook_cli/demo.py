@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter
+from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter, expand_home
 from framehook_cli.outputs import check_writable, counted, meter, quiet_option, verbose_option
 
 _SIZE = (640, 480)
@@ -25,7 +25,7 @@ def demo(installed: Plugins, out: Path, quiet: bool) -> None:
     A virtual camera moves over the portrait of Grace Hopper, in the public domain, that comes with matplotlib: nothing is
     downloaded.
     """
-    out = out.expanduser()
+    out = expand_home(out)
     check_writable(out)
     clip = make_clip(out / "grace-hopper.mp4")
     pipeline = Pipeline(sinks=["csv", "jsonl", "tracks", "video", "summary"], out=out, plugins=installed)

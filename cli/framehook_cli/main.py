@@ -2,9 +2,11 @@
 
 import io
 import logging
+import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,6 +19,7 @@ from framehook import FramehookError, Plugins, RunError, StageError, UsageError,
 
 _HELP_WIDTH = 90
 _ENDINGS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+_ONE_END_SECONDS = 5.0
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -83,9 +86,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    end = _End()
     for kind in _ENDINGS:
         if signal.getsignal(kind) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(kind, _end)
+            signal.signal(kind, end)
     _open_streams()
     status = run(sys.argv[1:])
     if status == INTERRUPTED:  # who presses Ctrl-C twice wants no traceback of the clearing up
@@ -97,11 +101,17 @@ def main() -> None:
     sys.exit(status)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does, and once: who stops a container or closes a terminal often sends several signals."""
-    for kind in _ENDINGS:
-        signal.signal(kind, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class _End:
+    """Ends as Ctrl-C does. Who stops a container or closes a terminal often sends several signals: those are one."""
+
+    def __init__(self) -> None:
+        self._until = -math.inf
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        # Not for good: an exception that falls into a callback of the garbage collector is lost, and somebody will ask again.
+        if time.monotonic() > self._until:
+            self._until = time.monotonic() + _ONE_END_SECONDS
+            raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

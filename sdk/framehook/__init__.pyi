@@ -1,4 +1,5 @@
 from . import geometry as geometry
+from .addresses import expand_home
 from .contracts import (
     AmendingSink,
     Analyzer,
@@ -95,6 +96,7 @@ __all__ = [
     "VideoWriter",
     "check_options",
     "did_you_mean",
+    "expand_home",
     "geometry",
     "hookimpl",
     "is_missing",

@@ -1,7 +1,9 @@
-"""Addresses of streams, `scheme://…`: which are live, and what of one may be shown."""
+"""Addresses of streams, `scheme://…`: which are live, and what of one may be shown. And paths that begin at somebody's home."""
 
 import re
 from pathlib import Path
+
+from framehook.errors import UsageError
 
 LIVE_SCHEMES = frozenset({"rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 """Those whose frames come whether or not anybody is ready."""
@@ -42,3 +44,18 @@ def has_cut_password(address: str) -> bool:
     _, colon, port = authority.rpartition(":")
     is_port = not port or port.isdecimal() or authority.endswith("]")  # of IPv6, which has colons of its own
     return bool(colon) and "@" not in authority and not is_port and any("@" in rest for rest in after)
+
+
+def expand_home(path: str | Path) -> Path:
+    """Return a path with the folder that `~` or `~somebody` stands for, unless something is called so.
+
+    Raises:
+        UsageError: nobody knows which folder that is.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"'{path}': no home folder is known for '{path.parts[0]}'; write the whole path") from error

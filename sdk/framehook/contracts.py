@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
+from functools import cache
+from typing import Generic, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, get_args, runtime_checkable
 
 from framehook.detections import Detections
 from framehook.frame import Frame, StreamInfo
 from framehook.results import FrameResult, StreamStatistics
+
+Contract = TypeVar("Contract")
 
 Aggregate: TypeAlias = Literal["mean", "std", "vote", "probability", "last"]
 
@@ -131,7 +134,10 @@ class Classifier(Protocol):
     it does not reach the sinks. A detector's attribute of that name is another thing: classifiers are not shown it, sinks are.
     """
 
-    columns: ClassVar[tuple[Column, ...]]
+    @property
+    def columns(self) -> Sequence[Column]:
+        """What it adds: most easily a tuple in the class."""
+        ...
 
     def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
         """Return the same detections, in the same order, with the attributes that `columns` names."""
@@ -180,3 +186,18 @@ class AmendingSink(StreamSink, Protocol):
     def amend(self, stream: StreamInfo, statistics: StreamStatistics) -> None:
         """Correct what was said of a stream that has ended, perhaps after `close`: `statistics.lost_sinks` names more."""
         ...
+
+
+def keeps(stage: object, protocol: type[Contract]) -> TypeGuard[Contract]:
+    """Say whether an object has what a Protocol asks for. It is asked itself, for it may hand on to another one.
+
+    `isinstance` asks so up to Python 3.11, and later looks into its class alone. Properties are read: these may raise.
+    """
+    members = _members(protocol)  # type: ignore[arg-type]  # a class is hashable; mypy doubts it of a Protocol's
+    return all(hasattr(stage, name) for name in members)
+
+
+@cache
+def _members(protocol: type) -> frozenset[str]:
+    bases = [base for base in protocol.__mro__ if base not in (object, Generic, Protocol)]
+    return frozenset(name for base in bases for name in vars(base) if name == "__iter__" or not name.startswith("_"))

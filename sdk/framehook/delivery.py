@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import pluggy
 
 from framehook import hookspecs
-from framehook.contracts import AmendingSink, Sink, StreamSink
+from framehook.contracts import AmendingSink, Sink, StreamSink, keeps
 from framehook.errors import FramehookError, StageError
 from framehook.frame import StreamInfo
 from framehook.results import FrameResult, StreamStatistics
@@ -68,7 +68,7 @@ class Delivery:
         self._on_error = on_error
         self._lost: tuple[str, ...] = ()
         self._open: dict[str, StreamState] = {}
-        self._amending = [sink for _, sink in sinks if isinstance(sink, AmendingSink)]
+        self._amending = [sink for _, sink in sinks if keeps(sink, AmendingSink)]
         self._ended: list[tuple[StreamInfo, StreamStatistics]] = []  # what these have been told
 
     def write(self, state: StreamState, result: FrameResult) -> None:
@@ -95,7 +95,7 @@ class Delivery:
 
         def end(sink: Sink) -> None:
             state.counters.lost_sinks = self._lost  # also one that failed just now
-            if isinstance(sink, StreamSink):
+            if keeps(sink, StreamSink):
                 sink.end(state.stream, state.counters.statistics(state.stream.name))
 
         before = self._lost

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,6 +58,19 @@ class Detections:
     """The words for the labels."""
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Arrays of length n by name: numbers, or fixed-width strings; a missing float is NaN, a missing string is empty."""
+
+    if TYPE_CHECKING:  # what it may be made of; the fields say what comes of that
+
+        def __init__(
+            self,
+            *,
+            boxes: ArrayLike,
+            scores: ArrayLike | None = None,
+            labels: ArrayLike | None = None,
+            tracks: ArrayLike | None = None,
+            names: Sequence[str] = ("face",),
+            attributes: Mapping[str, ArrayLike] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         boxes = np.array(self.boxes, dtype=np.float32)

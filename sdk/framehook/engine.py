@@ -20,7 +20,7 @@ from typing import TypeAlias
 from framehook import returned
 from framehook.addresses import is_address
 from framehook.analysis import Analysis
-from framehook.contracts import DamageReporter, Source
+from framehook.contracts import DamageReporter, Source, keeps
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
 from framehook.frame import Frame
@@ -63,7 +63,7 @@ class _Stream:
         """Return how it went so far."""
         statistics = self.counters.statistics(self.spec.name)
         source: object = self.source
-        if isinstance(source, DamageReporter) and not self.told:  # once it has ended, the counters know
+        if keeps(source, DamageReporter) and not self.told:  # once it has ended, the counters know
             return replace(statistics, damaged=source.damaged, warnings=(*statistics.warnings, *source.warnings))
         return statistics
 
@@ -262,7 +262,7 @@ class Engine:
                 try:
                     self._decode_frames(stream, source)
                 finally:
-                    if isinstance(source, DamageReporter):
+                    if keeps(source, DamageReporter):
                         stream.counters.damaged = source.damaged
                         stream.counters.warnings.extend(source.warnings)
                         stream.told = True

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from framehook import returned
-from framehook.contracts import Refiner, Tracker
+from framehook.contracts import Refiner, Tracker, keeps
 from framehook.detections import NO_TRACK, Detections
 from framehook.stages import Stages
 from framehook.steps import Item, Step, ask
@@ -22,7 +22,7 @@ class Following:
 
     def __init__(self, stages: Stages) -> None:
         self._detector = stages.detector
-        self._refiner = stages.detector if isinstance(stages.detector, Refiner) else None
+        self._refiner = stages.detector if keeps(stages.detector, Refiner) else None
         self._ask = partial(ask, stages)
         self.before = [Step(self._detect_due, batched=True)]
         self.in_turn = [

@@ -6,6 +6,7 @@ A plugin is written `name` or `name:key=value,key=value`. Commas inside brackets
 
 import collections.abc
 import enum
+import functools
 import inspect
 import json
 import re
@@ -76,9 +77,12 @@ def _parse_text(text: str) -> tuple[str, dict[str, Any]]:
 
 def options_of(factory: Callable[..., Any]) -> tuple[Option, ...]:
     """Return the options that a plugin's constructor declares, in their order, with what its docstring says of them."""
-    target = factory.__init__ if inspect.isclass(factory) else factory
+    whole = factory
+    while isinstance(whole, functools.partial):
+        whole = whole.func
+    target = whole.__init__ if inspect.isclass(whole) else whole
     hints = typing.get_type_hints(target, include_extras=True)
-    meanings = _meanings(inspect.getdoc(factory) or "")
+    meanings = _meanings(inspect.getdoc(whole) or "")
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(
         Option(parameter.name, hints.get(parameter.name, Any), parameter.default, meanings.get(parameter.name, ""))

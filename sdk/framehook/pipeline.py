@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field
 
+from framehook.addresses import expand_home
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
 from framehook.delivery import Delivery, OnError, hook_sinks
 from framehook.engine import Engine
@@ -64,7 +65,7 @@ class Pipeline:
         analyzers: Sequence[Spec | Analyzer | type] = (),
         sinks: Sequence[Spec | Sink | type] = (),
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        out: Path = Path(),
+        out: str | Path = Path(),
         batch: AtLeastOne = 4,
         decode_threads: AtLeastOne = 1,
         detect_every: AtLeastOne | None = None,
@@ -85,7 +86,7 @@ class Pipeline:
             "start": start, "end": end, "every": every, "fps": fps, "reconnect": reconnect, "on_error": on_error,
         }  # fmt: skip
         checked = check_options("the pipeline", Pipeline, scalars)
-        checked["out"] = checked["out"].expanduser()
+        checked["out"] = expand_home(checked["out"])
         if checked["end"] is not None and checked["end"] <= checked["start"]:
             raise OptionError(f"the pipeline: end must lie after start, got start {start} and end {end}")
         stages = {"detector": detector, "tracker": tracker, "classifiers": classifiers, "analyzers": analyzers, "sinks": sinks}
@@ -185,7 +186,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         ConfigError: no such file, no TOML, or a key that is not known.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
+        text = expand_home(path).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
         config = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration '{path}': {error}") from error

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from framehook.contracts import DamageReporter, Source
+from framehook.contracts import DamageReporter, Source, keeps
 from framehook.errors import SourceError
 from framehook.frame import Frame, Image, Picture
 from framehook.results import Event
@@ -55,12 +55,12 @@ class ReconnectingSource:
     @property
     def damaged(self) -> int:
         """Packets and frames left out so far, over all connections."""
-        return self._damaged_before + (self._source.damaged if isinstance(self._source, DamageReporter) else 0)
+        return self._damaged_before + (self._source.damaged if keeps(self._source, DamageReporter) else 0)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """How often it was lost, and what is to be said of the last connection."""
-        of_last = self._source.warnings if isinstance(self._source, DamageReporter) else ()
+        of_last = self._source.warnings if keeps(self._source, DamageReporter) else ()
         if not self._lost:
             return of_last
         times = "once" if self._lost == 1 else f"{self._lost} times"

@@ -25,8 +25,8 @@ from urllib.request import url2pathname
 import numpy as np
 
 from framehook import returned
-from framehook.addresses import LIVE_SCHEMES, RECORDED_SCHEMES, has_cut_password, public_location
-from framehook.contracts import DamageReporter, Source
+from framehook.addresses import LIVE_SCHEMES, RECORDED_SCHEMES, expand_home, has_cut_password, public_location
+from framehook.contracts import DamageReporter, Source, keeps
 from framehook.errors import SourceError, SourceNotFoundError, UsageError, did_you_mean
 from framehook.frame import Frame, Image, StreamInfo, checked_seconds
 from framehook.video import ArrayPicture, VideoSource
@@ -249,7 +249,7 @@ class _Finder:
         if not text:
             raise UsageError("a source is empty text; name a file, folder, address or camera")
         scheme, mark, address = text.partition("://")
-        path = Path(text).expanduser()
+        path = expand_home(text)
         if mark and scheme == "file":
             yield from self._path(Path(address if Path(address).exists() else url2pathname(address)))
         elif mark:
@@ -335,11 +335,11 @@ class _Renamed:
 
     @property
     def damaged(self) -> int:
-        return self._source.damaged if isinstance(self._source, DamageReporter) else 0
+        return self._source.damaged if keeps(self._source, DamageReporter) else 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return self._source.warnings if isinstance(self._source, DamageReporter) else ()
+        return self._source.warnings if keeps(self._source, DamageReporter) else ()
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in returned.frames(self._source):
@@ -355,8 +355,8 @@ def _named(source: Source, name: str) -> Source:
 
 def _is_source(what: object) -> TypeGuard[Source]:
     try:
-        return isinstance(what, Source)
-    except Exception:  # Python 3.11 asks it for its `info`, which may raise
+        return keeps(what, Source)
+    except Exception:  # of its `info`, which is read
         return True
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framehook.contracts import Analyzer, Classifier, Column, Detector, Sink, Tracker
+from framehook.contracts import Analyzer, Classifier, Column, Detector, Sink, Tracker, keeps
 from framehook.errors import UsageError
 from framehook.options import parse_spec
 from framehook.plugins import Kind, Plugins, made
@@ -109,7 +109,7 @@ class StageMaker:
 
     def _checked(self, kind: Kind, stage: object, name: str) -> object:
         protocol, methods = _CONTRACTS[kind]
-        if not made(name, lambda: isinstance(stage, protocol)):  # which looks at properties, too, and these may raise
+        if not made(name, lambda: keeps(stage, protocol)):  # which looks at properties, too, and these may raise
             article = "an" if kind.startswith("a") else "a"
             got = f"{name} of type {type(stage).__name__}"
             raise UsageError(f"{article} {kind} is a plugin's name or an object with {methods}, got {got}")

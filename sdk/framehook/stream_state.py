@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from framehook import geometry
 from framehook.aggregate import TrackAggregator
-from framehook.contracts import Refiner
+from framehook.contracts import Refiner, keeps
 from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Image, StreamInfo
 from framehook.results import Event, StreamStatistics
@@ -110,7 +110,7 @@ class StreamState:
         self._glance: NDArray[np.float32] | None = None
         self._frames = 0
         self._detected: tuple[int, float] | None = None  # number and seconds of the last frame that was to be detected on
-        follows = self.tracker is not None and (stages.detect_every is not None or isinstance(stages.detector, Refiner))
+        follows = self.tracker is not None and (stages.detect_every is not None or keeps(stages.detector, Refiner))
         self._detect_every = stages.detect_every if follows else 1
         self._detect_seconds = _DETECT_SECONDS
         self._looks: dict[int, _Looks] = {}  # by track

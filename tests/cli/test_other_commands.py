@@ -12,6 +12,7 @@ import click
 import pytest
 
 from framehook.testing import synthetic_video
+from framehook_cli import main
 from framehook_cli.main import cli, run
 
 
@@ -112,6 +113,19 @@ def test_a_closed_terminal_leaves_whole_files(tmp_path, shared_videos):
             process.send_signal(kind)
         assert process.wait(60) == 130
     assert json.loads((tmp_path / clip.stem / "summary.json").read_text())["statistics"]["interrupted"] is True
+
+
+def test_several_signals_at_once_are_one_and_a_later_one_is_heard_again(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(main.time, "monotonic", lambda: now)
+    end = main._End()
+    with pytest.raises(KeyboardInterrupt):
+        end(signal.SIGTERM, None)
+    now += 1
+    end(signal.SIGHUP, None)
+    now += 10
+    with pytest.raises(KeyboardInterrupt):  # the first one may have been lost in a callback of the garbage collector
+        end(signal.SIGTERM, None)
 
 
 def test_plugins_are_listed_with_what_they_do(capsys):

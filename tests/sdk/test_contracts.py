@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 
 from framehook import (
+    AmendingSink,
     ArraySource,
     Column,
     Detections,
     Event,
     Pipeline,
+    Sink,
     SourceError,
     SourceSpec,
     StageError,
     StreamInfo,
+    StreamSink,
     UsageError,
     hookimpl,
     load_plugins,
 )
+from framehook.contracts import keeps
 from framehook.testing import FixedDetector, MemorySink, OrderTracker, grey_image, make_frame
 
 
@@ -357,3 +361,34 @@ class Failing:
 def test_frames_alone_are_no_source():
     with pytest.raises(UsageError, match=r"frames alone are no source: give a Source, which has `info` and close\(\) besides"):
         pipeline().run(make_frame(image, index=i) for i, image in enumerate(images(3)))
+
+
+class HandingOn:
+    """Has nothing of its own, as proxies and the mocks of tests."""
+
+    def __init__(self, to):
+        self._to = to
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._to, name)
+
+
+def test_who_hands_on_to_another_object_keeps_its_contract():
+    sink = MemorySink()
+    results = list(pipeline(detector=HandingOn(FixedDetector()), sinks=[HandingOn(sink)]).run(images(3)))
+    assert len(results) == len(sink.results) == 3
+    assert all(len(result.detections) for result in results)
+    assert len(sink.ended) == sink.closed == 1
+
+
+def test_a_contract_is_kept_by_who_has_all_of_it():
+    class Half:
+        def open(self, stream): ...
+
+        def write(self, result): ...
+
+    assert not keeps(Half(), Sink)
+    assert keeps(MemorySink(), StreamSink)
+    assert not keeps(MemorySink(), AmendingSink)

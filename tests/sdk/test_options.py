@@ -2,6 +2,7 @@ import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -164,3 +165,19 @@ def test_options_say_what_their_docstring_says():
         def __init__(self, *, factor: float = 2.0, centre: str = "middle", silent: bool = True) -> None: ...
 
     assert [option.meaning for option in options_of(Zoom)] == ["how much, in times.", "where.", ""]
+
+
+def test_a_factory_may_have_some_of_its_arguments_already():
+    class Marks:
+        """Marks.
+
+        Args:
+            size: how large.
+            colour: which.
+        """
+
+        def __init__(self, *, size: int = 1, colour: str = "red") -> None: ...
+
+    size, colour = options_of(partial(partial(Marks, size=4), colour="blue"))
+    assert (size.name, size.annotation, size.default, size.meaning) == ("size", int, 4, "how large.")
+    assert (colour.name, colour.default) == ("colour", "blue")

@@ -152,6 +152,13 @@ def test_only_the_pictures_of_a_prepared_split_are_kept(folder, tmp_path):
     assert [sample.name for sample in only_those_of(samples_of(folder), split)] == names
 
 
+def test_a_picture_that_the_data_names_twice_counts_once(folder, tmp_path):
+    samples = samples_of(folder)
+    split = write_split(tmp_path / "test", [f"utkface,{samples[0].name}"])
+
+    assert only_those_of([samples[0], *samples], split) == [samples[0]]
+
+
 def test_where_two_sources_share_a_name_the_bytes_tell_whose_picture_is_meant(folder, tmp_path):
     samples = samples_of(folder)
     first = samples[0]
@@ -167,7 +174,7 @@ def test_where_two_sources_share_a_name_the_bytes_tell_whose_picture_is_meant(fo
     ("rows", "columns", "error", "message"),
     [
         (["utkface,gone.jpg", "utkface,25_1_1_20170001.jpg"], "dataset,name", UsageError, r"names 'gone.jpg' and 0 more that"),
-        (["fairface,val/1.jpg"], "dataset,name", UsageError, "names no picture of utkface that the data has"),
+        (["fairface,val/1.jpg"], "dataset,name", UsageError, "names no picture of utkface: give the data that"),
         (["25_1_1_20170001.jpg"], "name", UsageError, "has no column 'dataset', got name: prepare the faces again"),
     ],
     ids=["a picture is gone", "another set", "another table"],

@@ -1,6 +1,9 @@
 import multiprocessing
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,37 @@ def test_workers_whose_work_is_done_end_by_themselves():
         assert list(workers.map(abs, [-1, 2])) == [1, 2]
         mine = set(multiprocessing.active_children()) - strangers
     assert {process.exitcode for process in mine} == {0}
+
+
+KILLED = """
+import multiprocessing, time
+from framehook_trainers.datasets.parts import Workers
+if __name__ == "__main__":
+    with Workers(2) as workers:
+        next(workers.map(abs, [-1, 2]))
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        time.sleep(60)
+"""
+
+
+def is_there(process):
+    """Whether it runs; one that has ended and that nobody has asked about is a zombie."""
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(KILLED)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        workers = list(map(int, parent.stdout.readline().split()))
+        assert len(workers) == 2
+        assert all(map(is_there, workers))
+        parent.kill()
+    until = time.monotonic() + 20
+    while any(map(is_there, workers)):
+        assert time.monotonic() < until
+        time.sleep(0.1)

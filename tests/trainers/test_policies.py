@@ -3,7 +3,7 @@ from math import inf, nan
 import pytest
 
 from framehook import UsageError
-from framehook_trainers.datasets.policies import POLICIES, PictureFile, judge_labels, judge_pictures, rules_of
+from framehook_trainers.datasets.policies import POLICIES, Content, PictureFile, judge_labels, judge_pictures, rules_of
 from framehook_trainers.datasets.samples import Drops, Sample
 
 
@@ -65,7 +65,7 @@ def test_a_rule_that_needs_what_the_set_lacks_is_told():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("age", [-1, 121])
+@pytest.mark.parametrize("age", [-1, 121, (-1, 5), (118, 125), (0, 200)])
 def test_an_age_out_of_range_is_counted_under_any_policy(policy, age):
     kept, counts, _ = left_of(policy, [sample("bad", age=age), sample("good")])
 
@@ -104,6 +104,17 @@ def test_repeats_are_kept_once_and_contradictions_not_at_all():
     assert judge_pictures(rules_of(["strict"]), samples, files, drops) == [True, False, False, False, True, False]
     assert drops.counts == {"same bytes, different labels": 2, "exact repeat": 2}
     assert drops.firsts == {"same bytes, different labels": "b1", "exact repeat": "a2"}
+
+
+def test_repeats_and_contradictions_are_seen_across_sets():
+    samples, files = pictures(("a", b"a", 10, 10, 30), ("b", b"b", 10, 10, 30), ("c", b"c", 10, 10, 30), ("d", b"d", 10, 10, 30))
+    others = [Content(b"a", sample(age=30).label), Content(b"b", sample(age=31).label), Content(b"e", sample(age=5).label)]
+
+    for before, after, left in ((others, [], [False, False, True, True]), ([], others, [True, False, True, True])):
+        drops = Drops()
+        assert judge_pictures(rules_of(["strict"]), samples, files, drops, before=before, after=after) == left
+        assert drops.counts["same bytes, different labels"] == 1
+        assert drops.counts["exact repeat"] == len(before) // 3
 
 
 def test_several_policies_apply_each_rule_once():

@@ -281,7 +281,7 @@ def test_a_set_of_which_nothing_is_left_is_an_error_that_says_why(tmp_path):
 def test_a_picture_that_cannot_be_read_for_another_reason_stops_the_run(tmp_path):
     (tmp_path / "folder.png").mkdir()
 
-    with pytest.raises(SourceError, match=r"folder\.png' cannot be read"):
+    with pytest.raises(SourceError, match=r"folder\.png' is a folder; name the file in it"):
         prepare([write_table(tmp_path, "folder.png,30,f")], out=tmp_path / "faces")
 
 

@@ -204,6 +204,17 @@ def test_the_card_says_what_it_is_for_how_it_was_made_and_how_right_it_is(measur
     assert "Not as good for all" not in card, "the groups differ by chance only"
 
 
+def test_the_card_does_not_vouch_for_what_earlier_weights_have_seen(measured):
+    alone = model_card("ours", header=header(), metrics=measure(*measured), log=LOG)
+    begun = header(training_data="5 faces of a set; begun with weights trained on 9 faces of a set")
+
+    assert "none of which this training saw" in alone
+    assert "may have seen" not in alone
+    assert "**The weights that it began with, or was taught by, may have seen some" in model_card(
+        "ours", header=begun, metrics=measure(*measured), log=LOG
+    )
+
+
 def test_the_card_tells_the_data_sets_apart(measured):
     parts = {
         "utkface test": {

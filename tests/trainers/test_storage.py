@@ -136,7 +136,7 @@ def test_a_file_for_a_folder_is_said_to_be_one(tmp_path):
 
 
 def test_a_folder_for_a_file_is_an_error_with_its_name(tmp_path):
-    with pytest.raises(SourceError, match=f"'{tmp_path}' cannot be read: .*directory"):
+    with pytest.raises(SourceError, match=f"'{tmp_path}' is a folder; name the file in it"):
         read_bytes(str(tmp_path))
 
 
@@ -146,9 +146,25 @@ def test_a_folder_for_a_file_is_an_error_with_its_name(tmp_path):
         ("/data", "a/b.jpg", "/data/a/b.jpg"),
         ("/data", "/other/b.jpg", "/other/b.jpg"),
         ("s3://faces/sets/", "a/b.jpg", "s3://faces/sets/a/b.jpg"),
+        ("s3://faces/sets", "../b.jpg", "s3://faces/b.jpg"),
+        ("s3://faces/sets", "./a//b.jpg", "s3://faces/sets/a/b.jpg"),
         ("/data", "s3://faces/b.jpg", "s3://faces/b.jpg"),
     ],
-    ids=["below a folder", "absolute", "below a URL", "a URL"],
+    ids=["below a folder", "absolute", "below a URL", "above a URL", "roundabout", "a URL"],
 )
 def test_a_path_is_below_its_folder_unless_it_stands_for_itself(folder, path, whole):
     assert join(folder, path) == whole
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_folders_behind_links_are_read_and_circles_are_not(tmp_path):
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    (tmp_path / "far" / "deep" / "a.jpg").write_bytes(b"a")
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "b.jpg").write_bytes(b"b")
+    (top / "more").symlink_to(tmp_path / "far")
+    (top / "again").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(top)
+
+    assert list_files(str(top)) == ["again/deep/a.jpg", "b.jpg", "more/deep/a.jpg"]

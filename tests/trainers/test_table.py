@@ -99,6 +99,33 @@ def test_a_missing_column_is_told(tmp_path, header, message):
         read(tmp_path, header, "a.jpg,5")
 
 
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        ("path;age", "a.jpg;5", r"people\.csv' separates its columns by ';', and not by commas: save it with commas"),
+        ("path\tage", "a.jpg\t5", r"people\.csv' separates its columns by '\\t'"),
+        ("path,Age,age", "a.jpg,5,6", r"people\.csv' has a column twice: leave one of them out \(it has: path, age, age\)"),
+        (
+            "path,gender,age",
+            "a.jpg,m,25,5",
+            r"people\.csv', line 2, has 4 cells for 3 columns: put a cell with a comma",
+        ),
+    ],
+    ids=["semicolons", "tabs", "a column twice", "a decimal comma"],
+)
+def test_a_table_that_is_written_in_another_way_is_told(tmp_path, header, row, message):
+    with pytest.raises((SourceError, UsageError), match=message):
+        read(tmp_path, header, row)
+
+
+def test_empty_cells_at_the_end_of_a_row_are_no_columns(tmp_path):
+    assert [sample.age_low for sample in read(tmp_path, "path,age", "a.jpg,5,,").samples] == [5]
+
+
+def test_a_number_is_not_written_as_python_may_write_it(tmp_path):
+    assert read(tmp_path, "path,age", "a.jpg,3_0").drops.firsts == {"malformed row": "people.csv, line 2: age '3_0' is no number"}
+
+
 def test_a_table_that_is_no_text_is_told(tmp_path):
     (tmp_path / "people.csv").write_bytes(b"path,age\n\xff\xfe,5\n")
 

@@ -343,6 +343,11 @@ def test_a_compiled_network_leaves_weights_of_the_same_names(tmp_path):
     assert list(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"]) == names
 
 
+def test_a_compiler_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    with pytest.raises(UsageError, match=r"torch cannot compile with 'nosuch' \(there are: .*inductor"):
+        trainer(tmp_path, compile="nosuch")
+
+
 @pytest.mark.parametrize("lost", [math.nan, math.inf], ids=["nan", "infinite"])
 def test_a_lost_loss_stops_with_its_step_and_leaves_the_last_good_checkpoint(tmp_path, lost):
     steps = iter(range(12))

@@ -3,8 +3,9 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -201,28 +202,34 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
         if rows and column not in rows[0]:
             raise UsageError(f"'{path}' has no column '{column}', got {', '.join(rows[0])}: prepare the faces again")
     sets = {sample.dataset for sample in samples}
-    wanted = {(row["dataset"], row["name"]) for row in rows if row["dataset"] in sets}
     tables = [table for split in SPLITS if (table := folder.parent / split / LABELS).is_file()]
     times = Counter((row.get("dataset"), row.get("name")) for table in tables for row in read_table(table))
-    digests = {(row["dataset"], row["name"], row.get("digest")) for row in rows}
 
-    def is_wanted(sample: Sample) -> bool:
-        """Go by the name, and by the bytes where two sources of a set have pictures of one name."""
-        key = sample.dataset, sample.name
-        if key not in wanted or times[key] < 2:
-            return key in wanted
-        return (*key, hashlib.sha256(sample.read()).hexdigest()[:16]) in digests
+    def key(dataset: str, name: str, digest: Callable[[], str]) -> tuple[str, ...]:
+        """Go by the name, and by the bytes, too, where two sources of a set have pictures of one name."""
+        return (dataset, name) if times[dataset, name] < 2 else (dataset, name, digest())
 
-    kept = [sample for sample in samples if is_wanted(sample)]
-    missing = wanted - {(sample.dataset, sample.name) for sample in kept}
-    if missing or not kept:
-        wrong = (
-            f"'{min(missing)[1]}' and {len(missing) - 1} more that"
-            if missing
-            else f"no picture of {', '.join(sorted(sets))} that"
+    own = [row for row in rows if row["dataset"] in sets]
+    wanted = {key(row["dataset"], row["name"], partial(str, row.get("digest", ""))) for row in own}
+    names = {tuple(each[:2]) for each in wanted}
+    found: dict[tuple[str, ...], Sample] = {}  # the first of each: the data may tell of one twice
+    for sample in samples:
+        if (sample.dataset, sample.name) in names:
+            found.setdefault(key(sample.dataset, sample.name, partial(_digest, sample)), sample)
+    if missing := wanted - found.keys():
+        raise UsageError(
+            f"'{path}' names '{min(missing)[1]}' and {len(missing) - 1} more that the data has not: "
+            "give the data that these faces were prepared from"
         )
-        raise UsageError(f"'{path}' names {wrong} the data has not: give the data that these faces were prepared from")
-    return kept
+    if not wanted:
+        raise UsageError(
+            f"'{path}' names no picture of {', '.join(sorted(sets))}: give the data that these faces were prepared from"
+        )
+    return [sample for each, sample in found.items() if each in wanted]
+
+
+def _digest(sample: Sample) -> str:
+    return hashlib.sha256(sample.read()).hexdigest()[:16]
 
 
 def evenly(samples: Sequence[Sample], limit: int) -> list[Sample]:

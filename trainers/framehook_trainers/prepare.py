@@ -21,7 +21,7 @@ from framehook_trainers.datasets.detection import Chosen, Examined, Reads, exami
 from framehook_trainers.datasets.faces import FACTS, FORMAT, CropGeometry, read_faces, read_facts
 from framehook_trainers.datasets.formats import Source, read_samples
 from framehook_trainers.datasets.parts import Parts, Workers
-from framehook_trainers.datasets.policies import Rule, judge_labels, rules_of
+from framehook_trainers.datasets.policies import Content, Rule, judge_labels, rules_of
 from framehook_trainers.datasets.prepare_report import render
 from framehook_trainers.datasets.quality import QualityLimits
 from framehook_trainers.datasets.samples import Drops, Sample
@@ -124,7 +124,7 @@ def prepare(
         rows = label_rows(kept, left.faces, groups=groups, digests=digests, sharpnesses=measured.sharpness[is_sharp])
         check_no_leak(groups, splits, what="content group")
         check_no_leak(digests, splits, what="the file with SHA-256")
-        _account_for(accounts, kept, splits)
+        _account_for(accounts, kept, splits, settings.shares)
         _write(target, crops, is_sharp, rows, splits, side=settings.geometry.stored_size)
         _describe(target, accounts, record)
         target.finish()
@@ -176,12 +176,18 @@ def _examine(samples: Sequence[Sample], folder: Path, pool: Workers, progress: C
 def _select(accounts: Sequence[Account], examined: Sequence[Examined], rules: Sequence[Rule], settings: Settings) -> Selection:
     """Return the faces that are left of all sets, before they are cut."""
     parts = []
+    samples = [sample for account in accounts for sample in account.candidates]
+    contents = [
+        None if one.problem else Content(one.file.digest, sample.label) for sample, one in zip(samples, examined, strict=True)
+    ]
     first = 0
     for account in accounts:
         end = first + len(account.candidates)
         part = select_faces(
             account,
             examined[first:end],
+            before=list(filter(None, contents[:first])),
+            after=list(filter(None, contents[end:])),
             rules=rules,
             faces=settings.faces,
             limits=settings.limits,
@@ -208,12 +214,15 @@ def _judge_sharpness(
     return ~is_blurred
 
 
-def _account_for(accounts: Sequence[Account], kept: Sequence[Sample], splits: Sequence[Split]) -> None:
+def _account_for(accounts: Sequence[Account], kept: Sequence[Sample], splits: Sequence[Split], shares: Shares) -> None:
     """Tell each account what was kept of its set, and where it went."""
     for account in accounts:
         own = [i for i, sample in enumerate(kept) if sample.dataset == account.name]
         account.kept = [kept[i] for i in own]
         account.splits.update(splits[i] for i in own)
+        asked: list[tuple[Split, float]] = [("validation", shares.validation), ("test", shares.test)]
+        for split in [split for split, share in asked if own and share and not account.splits[split]]:
+            account.notes.append(f"so few faces of each age and gender leave none for the {split} split: ask for a larger share")
 
 
 def _write(

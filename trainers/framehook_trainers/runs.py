@@ -26,6 +26,7 @@ from framehook_trainers.epoch_log import LOG
 from framehook_trainers.metrics import Answers, Labels, measure
 from framehook_trainers.progress import Progress, silent
 from framehook_trainers.reports import write_run_report
+from framehook_trainers.reports.card import built_on_others
 from framehook_trainers.resumption import CHECKPOINT
 from framehook_trainers.train import Learning, Trainer
 
@@ -211,6 +212,7 @@ class Run:
         if not self.world.main:
             return
         device = self.world.device
+        checkpoint.round_as_stored(network)  # what is measured is what the file holds
         held, tests = self.split("validation"), self.split("test")
         rows = np.concatenate([held.rows(dataset=name) for name in shown])  # the others' terms are not to reach the weights
         calibrating = design.answer(network, held, rows=rows, device=device, flip=True)
@@ -235,6 +237,8 @@ class Run:
             log=[line | {"epoch": number} for number, line in enumerate(lines, start=1)],
         )
         self.say(f"'{self.folder / WEIGHTS}' written; '{self.folder / 'model-card.md'}' says how good it is")
+        if built_on_others(header):
+            self.say("the weights that it began with, or was taught by, may have seen images of this test split")
 
 
 def _as_in_file(value: object) -> object:

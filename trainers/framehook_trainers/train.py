@@ -90,7 +90,11 @@ class Trainer(Generic[Network]):
         self._world = world
         self._trained = world.wrap(self.network)
         if learning.compile is not None:
-            self._trained = cast(nn.Module, torch.compile(self._trained, backend=learning.compile))
+            try:
+                self._trained = cast(nn.Module, torch.compile(self._trained, backend=learning.compile))
+            except RuntimeError as error:
+                known = ", ".join(torch.compiler.list_backends())
+                raise UsageError(f"torch cannot compile with '{learning.compile}' (there are: {known}): {error}") from error
         self.averaged: Network = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._floats = (_floats(self.averaged), _floats(self.network))
         self._optimizer = _optimizer(self.network, learning)

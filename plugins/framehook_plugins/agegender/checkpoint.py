@@ -107,11 +107,7 @@ def write(path: Path, network: nn.Module, header: Header) -> None:
         ModelError: the network is not what the header says, or a weight is not a finite number in its type.
         OutputError: the place cannot be written to; what stood there before stays.
     """
-    tensors = {
-        name: tensor.detach().cpu().to(torch.float16 if tensor.ndim > 1 else torch.float32).contiguous()
-        for name, tensor in network.state_dict().items()
-        if tensor.is_floating_point()
-    }
+    tensors = {name: _stored(tensor) for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     _check_tensors(path, tensors, wanted=_empty_network(path, header))
     metadata = {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in header.model_dump(mode="json").items()
@@ -121,6 +117,14 @@ def write(path: Path, network: nn.Module, header: Header) -> None:
             part.write_bytes(save(tensors, metadata=metadata))  # save_file makes a file that only its owner may read
     except (safetensors.SafetensorError, OSError) as error:
         raise OutputError(f"'{path}' cannot be written: {error}") from error
+
+
+@torch.no_grad()
+def round_as_stored(network: nn.Module) -> None:
+    """Give a network the weights that it would have when read from its file; those that no file can hold stay."""
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point() and (stored := _stored(tensor)).isfinite().all():
+            tensor.copy_(stored)
 
 
 def read_header(path: Path) -> Header:
@@ -205,3 +209,8 @@ def _first_problem(error: ValidationError) -> str:
         return f"lacks the field '{field}' in its header"
     message = problem["msg"].removeprefix("Value error, ")
     return f"has '{problem['input']}' in its field '{field}': {message[:1].lower()}{message[1:]}"
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """Return a tensor as a file holds it."""
+    return tensor.detach().cpu().to(torch.float16 if tensor.ndim > 1 else torch.float32).contiguous()

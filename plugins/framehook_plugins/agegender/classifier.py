@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from framehook import NO_TRACK, Column, Detections, Frame, OptionError, check_options, did_you_mean
+from framehook import NO_TRACK, Column, Detections, Frame, OptionError, check_options, did_you_mean, expand_home
 from framehook_plugins.agegender.crop import Squares, cut, landmarks_of, moved, squares
 from framehook_plugins.agegender.quality import view_quality
 from framehook_plugins.backends import Backend, Precision, check_backend
@@ -145,7 +145,7 @@ def find_weights(name: str) -> Path:
         name = DEFAULT
     if name in bundled:
         return bundled[name]
-    path = Path(name).expanduser()
+    path = expand_home(name)
     if path.is_file():
         return path
     raise OptionError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from framehook import OptionError, OutputError, StreamInfo, StreamStatistics, UsageError
+from framehook import OptionError, OutputError, StreamInfo, StreamStatistics, UsageError, expand_home
 from framehook_plugins.sinks.folders import hold, hold_file
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]' if os.name == "nt" else r"[/\x00]")
@@ -124,7 +124,7 @@ class StreamFiles(Generic[F]):
     def path(self, stream: StreamInfo) -> Path:
         """Return where the stream's file is."""
         # The home folder is expanded first: a stream may be called `~`.
-        template = str(Path(self._template).expanduser())
+        template = str(expand_home(self._template))
         return self._place(self._out / template.replace(_FIELD, file_name(stream.name)), stream)
 
     @property

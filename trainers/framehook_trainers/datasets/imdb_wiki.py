@@ -90,7 +90,9 @@ def _load(path: str) -> tuple[str, Mapping[str, NDArray[Any]]]:
     try:
         variables = loadmat(io.BytesIO(data), variable_names=STRUCTS, squeeze_me=True, struct_as_record=True)
     except Exception as error:  # scipy raises what its parser stumbles upon: ValueError, TypeError, zlib.error, …
-        raise SourceError(f"'{path}' cannot be read as a Matlab file of version 4 to 7.2: {error}") from error
+        raise SourceError(
+            f"'{path}' cannot be read as a Matlab file of version 4 to 7.2, as save -v7 writes them: {error}"
+        ) from error
     name = next((name for name in STRUCTS if name in variables), None)
     if name is None:
         raise UsageError(f"'{path}' lacks the struct 'imdb' or 'wiki': it is no metadata of IMDB-WIKI")

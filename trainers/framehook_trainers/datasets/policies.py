@@ -54,7 +54,7 @@ class ContentRule:
     name: str
     """What the report calls it."""
     drops: Callable[[Sequence[Content]], list[bool]]
-    """Says of each of a set's pictures whether to leave it out."""
+    """Says of each picture of all sets whether to leave it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ POLICIES: Mapping[str, tuple[Rule, ...]] = {
 }
 """A bracket of ages is judged by the end that speaks for it: `0-2` is not below 1."""
 
-_RANGE = LabelRule(name="age out of range", needs="age", drops=lambda sample: _high(sample) < 0 or _low(sample) > OLDEST)
+_RANGE = LabelRule(name="age out of range", needs="age", drops=lambda sample: _low(sample) < 0 or _high(sample) > OLDEST)
 
 
 def rules_of(policies: Iterable[str]) -> list[Rule]:
@@ -160,7 +160,15 @@ class PictureFile(NamedTuple):
     """Pixels."""
 
 
-def judge_pictures(rules: Iterable[Rule], samples: Sequence[Sample], files: Sequence[PictureFile], drops: Drops) -> list[bool]:
+def judge_pictures(
+    rules: Iterable[Rule],
+    samples: Sequence[Sample],
+    files: Sequence[PictureFile],
+    drops: Drops,
+    *,
+    before: Sequence[Content] = (),
+    after: Sequence[Content] = (),
+) -> list[bool]:
     """Say of each of a set's pictures whether the rules on sizes and contents leave it, (n,).
 
     Args:
@@ -168,13 +176,16 @@ def judge_pictures(rules: Iterable[Rule], samples: Sequence[Sample], files: Sequ
         samples: (n,) of one set.
         files: (n,) their pictures.
         drops: counts what is left out.
+        before: the pictures of the sets that come before: their repeats are left out here.
+        after: the pictures of the sets that come after.
     """
     rows = list(range(len(samples)))
     for rule in rules:
         if isinstance(rule, SizeRule):
             flags = [rule.drops(files[i].width, files[i].height) for i in rows]
         elif isinstance(rule, ContentRule):
-            flags = rule.drops([Content(files[i].digest, samples[i].label) for i in rows])
+            own = [Content(files[i].digest, samples[i].label) for i in rows]
+            flags = rule.drops([*before, *own, *after])[len(before) :][: len(own)]
         else:
             continue
         drops.ask(rule.name)

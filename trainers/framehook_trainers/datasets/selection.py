@@ -11,7 +11,7 @@ from framehook_plugins.agegender.crop import squares
 from framehook_trainers.datasets.account import Account
 from framehook_trainers.datasets.detection import Chosen, Examined, choose_faces
 from framehook_trainers.datasets.faces import CropGeometry
-from framehook_trainers.datasets.policies import Rule, judge_pictures
+from framehook_trainers.datasets.policies import Content, Rule, judge_pictures
 from framehook_trainers.datasets.quality import QualityLimits
 from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Sample
 from framehook_trainers.datasets.shards import Row
@@ -41,6 +41,8 @@ def select_faces(
     faces: WhichFaces,
     limits: QualityLimits,
     geometry: CropGeometry,
+    before: Sequence[Content] = (),
+    after: Sequence[Content] = (),
 ) -> Selection:
     """Return what is left of a set's candidates, and count the others in its account.
 
@@ -51,12 +53,15 @@ def select_faces(
         faces: `one` leaves out pictures with no face or several; `best` takes what `choose_faces` does.
         limits: on the crop's side and the detector's score; sharpness is known only of crops.
         geometry: of the crop.
+        before: the pictures of the sets that come before.
+        after: the pictures of the sets that come after.
     """
     candidates = _Candidates(account, examined)
     for problem in (MISSING_PICTURE, CORRUPT_PICTURE):
         candidates.drop(problem, [one.problem == problem for one in candidates.left()])
     files = [one.file for one in candidates.left()]
-    candidates.keep(judge_pictures(rules, [account.candidates[row] for row in candidates.rows.tolist()], files, account.drops))
+    samples = [account.candidates[row] for row in candidates.rows.tolist()]
+    candidates.keep(judge_pictures(rules, samples, files, account.drops, before=before, after=after))
     if faces == "one":
         candidates.drop("no face", [len(one.found.boxes) == 0 for one in candidates.left()])
         candidates.drop("several faces", [len(one.found.boxes) > 1 for one in candidates.left()])

@@ -4,6 +4,7 @@ A location is a path or a URL. This is the only file that knows fsspec, and it i
 """
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,10 +24,16 @@ def is_url(location: str) -> bool:
 
 
 def join(folder: str, path: str) -> str:
-    """Return where a path within a folder is; a URL and an absolute path stand for themselves."""
+    """Return where a path within a folder is; a URL stands for itself, and so does an absolute path in a folder of this machine.
+
+    In an object store `..` is no folder above, so it is resolved here.
+    """
     if is_url(path):
         return path
-    return f"{folder.rstrip('/')}/{path.lstrip('/')}" if is_url(folder) else str(Path(folder) / path)
+    if not is_url(folder):
+        return str(Path(folder) / path)
+    scheme, _, place = folder.partition("://")
+    return f"{scheme}://{normpath(f'{place}/{path}')}"
 
 
 def parent(location: str) -> str:
@@ -51,13 +58,29 @@ def list_files(folder: str) -> list[str]:
             raise UsageError(f"'{folder}' is a file; name a folder, an uncompressed tar archive (.tar), or a URL of one")
         if not top.is_dir():
             raise SourceNotFoundError(f"'{folder}' is not there; name a folder, a tar archive, or a URL of one")
-        return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
+        with _source_errors(folder):
+            return sorted(path.relative_to(top).as_posix() for path in _files_below(top))
     with _source_errors(folder):
         files, path = _remote(folder)
         found = [str(name) for name in files.find(path)]
     if not found:
         raise SourceNotFoundError(f"nothing lies below '{folder}'; check the bucket, the path and the credentials")
     return sorted(name.removeprefix(path.rstrip("/")).lstrip("/") for name in found)
+
+
+def _files_below(top: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, also behind links; a link to a folder that it lies in is passed over."""
+    above = {top: frozenset({top.resolve()})}
+    for folder, subfolders, names in os.walk(top, followlinks=True, onerror=_raise):
+        here = above.pop(Path(folder))
+        yield from (path for name in names if (path := Path(folder, name)).is_file())
+        places = {name: Path(folder, name).resolve() for name in subfolders}
+        subfolders[:] = [name for name in subfolders if places[name] not in here]
+        above |= {Path(folder, name): here | {places[name]} for name in subfolders}
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def read_bytes(location: str, *, start: int = 0, end: int | None = None) -> bytes:
@@ -187,6 +210,8 @@ def _source_errors(location: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"'{location}' is not there") from error
+    except IsADirectoryError as error:
+        raise SourceError(f"'{location}' is a folder; name the file in it") from error
     except tarfile.TarError as error:
         raise SourceError(f"'{location}' cannot be read as an uncompressed tar archive: {error}") from error
     except Exception as error:  # each store's client has errors of its own, such as missing credentials

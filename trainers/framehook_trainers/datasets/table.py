@@ -66,15 +66,19 @@ def read_rows(location: str, *, needed: Sequence[str], one_of: Sequence[str] = (
 
     Raises:
         UsageError: a column is missing.
-        SourceError: no text in UTF-8, or no table.
+        SourceError: no text in UTF-8, or no table, or a row has more cells than there are columns.
     """
     try:
         text = read_bytes(location).decode("utf-8-sig")  # spreadsheets put a byte order mark first
     except UnicodeDecodeError as error:
-        raise SourceError(f"'{location}' is no text in UTF-8: {error}") from error
+        raise SourceError(f"'{location}' is no text in UTF-8 ({error}): save it in that encoding") from error
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)  # else an open quote swallows all that follows
     columns = [column.strip().lower() for column in next(lines, [])]
     have = f"it has: {', '.join(columns)}" if columns else "its first line is empty"
+    if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), "")):
+        raise UsageError(f"'{location}' separates its columns by {other!r}, and not by commas: save it with commas")
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"'{location}' has a column twice: leave one of them out ({have})")
     for name in needed:
         if name not in columns:
             raise UsageError(f"'{location}' lacks the column '{name}'{did_you_mean(name, columns)} ({have})")
@@ -82,6 +86,11 @@ def read_rows(location: str, *, needed: Sequence[str], one_of: Sequence[str] = (
         raise UsageError(f"'{location}' lacks a column of labels: it needs {' or '.join(one_of)} ({have})")
     try:
         for cells in lines:
+            if len(cells) > len(columns) and any(map(str.strip, cells[len(columns) :])):
+                raise SourceError(
+                    f"'{location}', line {lines.line_num}, has {len(cells)} cells for {len(columns)} columns: "
+                    "put a cell with a comma in quotes, and a point before decimals"
+                )
             if cells:
                 padded = [*cells, *[""] * (len(columns) - len(cells))]
                 yield f"{name_of(location)}, line {lines.line_num}", dict(zip(columns, map(str.strip, padded), strict=False))
@@ -102,7 +111,7 @@ def _ages(row: dict[str, str]) -> tuple[int, int] | tuple[None, None]:
 
 def _number(name: str, text: str) -> float:
     try:
-        number = float(text)
+        number = math.nan if "_" in text else float(text)  # Python's own way to write thousands
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

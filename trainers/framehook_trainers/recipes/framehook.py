@@ -11,7 +11,6 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from framehook import UsageError
 from framehook_plugins.agegender.classifier import find_weights
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs, Prediction
 from framehook_trainers.augment import Augmentation, augment, mixup
@@ -22,7 +21,7 @@ from framehook_trainers.losses import age_loss, binary_cross_entropy, masked_mea
 from framehook_trainers.pretrained import MEAN, STD
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import OneCycle
-from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Share, Side
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Share, Side, refuse_idle
 from framehook_trainers.teaching import Teachers
 from framehook_trainers.train import Learning
 
@@ -92,11 +91,15 @@ class Config(EarlyStopping):
     """Of the weights, the order and the augmentation."""
 
     def __post_init__(self) -> None:
-        if self.small_epochs and self.network == "recognition":
-            raise UsageError(
-                f"small_epochs must be 0 with network=recognition, whose input has one size, got {self.small_epochs}: "
-                "leave it out, or choose network=resnet"
-            )
+        EarlyStopping.__post_init__(self)
+        if self.network == "recognition":
+            refuse_idle(self, "blocks", "width", "blur", "small_epochs", without="network=resnet")
+        if not self.small_epochs:
+            refuse_idle(self, "small_size", without="small_epochs")
+        if not self.teachers:
+            refuse_idle(self, "taught_share", without="teachers")
+        if "utkface" not in self.datasets:
+            refuse_idle(self, "utkface_repeats", without="utkface among the datasets")
 
 
 def train(config: Config, run: Run) -> None:

@@ -17,7 +17,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import absolute_error, cross_entropy, masked_mean
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import Halving, Phases
-from framehook_trainers.settings import SMALLEST, BatchSize, DataSets, EarlyStopping, Positive, Seed
+from framehook_trainers.settings import SMALLEST, BatchSize, DataSets, EarlyStopping, Positive, Seed, refuse_idle
 from framehook_trainers.targets import age_classes, age_value, exact_ages, gender_classes
 from framehook_trainers.train import Learning
 
@@ -67,6 +67,9 @@ class Config(EarlyStopping):
     """Of the weights, the order and the augmentation."""
 
     def __post_init__(self) -> None:
+        EarlyStopping.__post_init__(self)
+        if self.variant != "years":
+            refuse_idle(self, "ages", without="variant=years")
         if 0 < self.input_size < SMALLEST:
             raise UsageError(f"input_size must be 0, the variant's own, or at least {SMALLEST}, got {self.input_size}")
 

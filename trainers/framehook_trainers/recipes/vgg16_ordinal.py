@@ -16,7 +16,7 @@ from framehook_trainers.design import Design
 from framehook_trainers.losses import cross_entropy, expected_value_error, masked_mean, weighted_kappa
 from framehook_trainers.runs import Run
 from framehook_trainers.schedules import StepDecay
-from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Side
+from framehook_trainers.settings import BatchSize, DataSets, EarlyStopping, NonNegative, Positive, Seed, Side, refuse_idle
 from framehook_trainers.targets import age_classes, gender_classes
 from framehook_trainers.train import Learning
 
@@ -52,6 +52,11 @@ class Config(EarlyStopping):
     """Longest gradient: the kappa of a batch can jump."""
     seed: Seed = 0
     """Of the weights, the order and the augmentation."""
+
+    def __post_init__(self) -> None:
+        EarlyStopping.__post_init__(self)
+        if self.ordinal == "none":
+            refuse_idle(self, "ordinal_weight", without="an ordinal term")
 
 
 def train(config: Config, run: Run) -> None:

@@ -36,6 +36,17 @@ _NAMES = {name: words for name, words, _ in _METRICS}
 _MUCH_BIAS_YEARS = 2.0
 
 
+_EARLIER = (
+    " **The weights that it began with, or was taught by, may have seen some of these images**, unless they come from the same "
+    "splits: then the numbers are better than they would be on other images."
+)
+
+
+def built_on_others(header: Header) -> bool:
+    """Say whether other weights stand behind these: what those have seen is not known here."""
+    return "; " in header.training_data  # as `Design.header` tells of them
+
+
 def model_card(
     name: str, *, header: Header, metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]], hardware: str | None = None
 ) -> str:
@@ -57,8 +68,9 @@ def model_card(
         "## Data and licence",
         f"Trained on {header.training_data}.\n\n{header.licence}",
         "## Measured",
-        f"On {metrics['images']:,} images of the test split, none of which training saw: prepared crops, each with its mirror "
-        "image. Beside each number stands the interval that holds 95 % of 1000 bootstrap resamples of these images.",
+        f"On {metrics['images']:,} images of the test split, none of which this training saw: prepared crops, each with its "
+        "mirror image. Beside each number stands the interval that holds 95 % of 1000 bootstrap resamples of these images."
+        f"{_EARLIER if built_on_others(header) else ''}",
         _table(["", "value", "95 % of resamples"], _measured(metrics)),
         *_data_sets(header),
         *_groups(metrics["groups"]),

@@ -47,7 +47,7 @@ def learning_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
             epochs, numbers = np.array(points).T
             axes.plot(epochs, numbers * scale, color=colour, marker=".", label=name)
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return figure

@@ -47,7 +47,7 @@ def write_run_report(
     if log:
         _write_figure(folder / CURVES, plots.learning_curves(log))
     write_plots(folder, answers=answers, labels=labels, crops_of=crops_of)
-    write_text(folder / CARD, model_card(folder.name, header=header, metrics=metrics, log=log))
+    write_text(folder / CARD, model_card(folder.resolve().name, header=header, metrics=metrics, log=log))
     return metrics
 
 
