@@ -71,7 +71,7 @@ class Meter:
         self._ends: dict[str, tuple[float, float]] = {}  # of each recording that has a bar: where it ends, and where it is
         self._frames: dict[str, int] = {}
         self._firsts: dict[str, float] = {}  # time of each stream's first result
-        self._said = time.monotonic()
+        self._said: float | None = None  # the first line comes some seconds after the first result: models take their time
         self._began = time.monotonic()
 
     def advance(self, result: FrameResult) -> None:
@@ -91,8 +91,11 @@ class Meter:
             self._bar.update(
                 self._tasks[stream.name], completed=seconds - first, frames=self._frames[stream.name], rate=self._rate()
             )
-        elif time.monotonic() - self._said > _LINE_EVERY_SECONDS:
-            self._said = time.monotonic()
+            return
+        now = time.monotonic()
+        self._said = now if self._said is None else self._said
+        if now - self._said > _LINE_EVERY_SECONDS:
+            self._said = now
             of = f" of {end:.1f}" if end is not None and seconds <= end else ""
             frames = counted(self._frames[stream.name], "frame")
             click.echo(f"{stream.name}: at {seconds:.1f}{of} s, {frames}, {self._rate():.1f} frames/s", err=True)

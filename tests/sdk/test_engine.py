@@ -243,7 +243,15 @@ def test_a_plugin_that_fails_on_batches_alone_is_told_of_once(caplog):
 
 def test_a_sink_that_is_lost_is_missing_from_later_streams_too():
     good, bad = MemorySink(), MemorySink(fail_at=3)
-    list(pipeline(sinks=[bad, good], on_error="isolate").run([iter(images(5)), iter(images(2))]))
+
+    def later():
+        yield from images(1)  # which is looked at before the run
+        until = time.monotonic() + 20
+        while not bad.closed and time.monotonic() < until:  # as it is once it has failed
+            time.sleep(0.01)
+        yield from images(1)
+
+    list(pipeline(sinks=[bad, good], on_error="isolate").run([iter(images(5)), later()]))
     assert [ended.lost_sinks for ended in good.ended] == [("MemorySink",)] * 2
 
 

@@ -58,7 +58,7 @@ class StreamFiles(Generic[F]):
         if not Path(path).name:
             raise OptionError(f"path '{path}' names no file; give it a name, such as {_FIELD}/results.csv")
         self._make = make
-        self._template = path
+        self._template = str(expand_home(path))  # before the name of a stream is put in, which may begin with ~
         self._out = out
         self._shareable = shareable
         self._place = place
@@ -123,9 +123,7 @@ class StreamFiles(Generic[F]):
 
     def path(self, stream: StreamInfo) -> Path:
         """Return where the stream's file is."""
-        # The home folder is expanded first: a stream may be called `~`.
-        template = str(expand_home(self._template))
-        return self._place(self._out / template.replace(_FIELD, file_name(stream.name)), stream)
+        return self._place(self._out / self._template.replace(_FIELD, file_name(stream.name)), stream)
 
     @property
     def in_own_folder(self) -> bool:
