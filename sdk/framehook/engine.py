@@ -116,6 +116,8 @@ class Engine:
         self._closers: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._others: list[threading.Thread] = []
+        self._over = False  # whether they were all waited for
+        self._starting = threading.RLock()  # of those; a signal's handler may come in anywhere
         self._began = False
         self._left: float | None = None  # when the caller wanted to leave
         self._finished = False
@@ -132,7 +134,7 @@ class Engine:
         """
         self._began = True
         self._decoders += self._start(self._decoding())  # one of them may add another one meanwhile
-        self._others = self._start([("inference", self._infer), ("sinks", self._deliver)])
+        self._others += self._start([("inference", self._infer), ("sinks", self._deliver)])
         discard = False
         try:
             while (message := self._next()) is not None:
@@ -148,8 +150,9 @@ class Engine:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
         first, self._left = self._left is None, self._left or time.monotonic()
         self._stop(discard=False)
-        if first:  # last: Python 3.12 starts no thread while the program ends
-            self._others += self._start([("wake", self._wake)])
+        with self._starting:
+            if first and self._began and not self._over:  # last: Python 3.12 starts no thread while the program ends
+                self._others += self._start([("wake", self._wake)])
 
     def leave_unrun(self) -> None:
         """Close the sinks of a run that was never begun; one that was has closed them itself."""
@@ -213,6 +216,8 @@ class Engine:
         while not self._finished:
             if isinstance(message := self._next(), FramehookError):
                 self.failure_after_leaving = message
+        with self._starting:
+            self._over = True
         for thread in self._others:
             thread.join()
 
