@@ -16,6 +16,11 @@ from framehook_cli import main
 from framehook_cli.main import cli, run
 
 
+def test_the_command_line_is_a_module_too():
+    command = [sys.executable, "-m", "framehook_cli", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("framehook ")
+
+
 def test_the_list_of_commands_says_what_their_own_help_says(capsys):
     assert run(["--help"]) == 0
     listed = capsys.readouterr().out

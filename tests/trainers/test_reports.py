@@ -215,6 +215,15 @@ def test_the_card_does_not_vouch_for_what_earlier_weights_have_seen(measured):
     )
 
 
+@pytest.mark.parametrize(("temperature", "is_told"), [(1.3, False), (0.05, True), (19.99, True)])
+def test_the_card_tells_of_a_temperature_that_could_not_be_fitted(measured, temperature, is_told):
+    outputs = header().outputs.model_copy(update={"gender_temperature": temperature})
+
+    card = model_card("ours", header=header(outputs=outputs), metrics=measure(*measured), log=LOG)
+
+    assert ("The gender probability is not calibrated: its temperature ran to an end of its range" in card) is is_told
+
+
 def test_the_card_tells_the_data_sets_apart(measured):
     parts = {
         "utkface test": {

@@ -18,7 +18,8 @@ BINS = 15
 """Of equal width over the confidences 0 to 1; each holds its upper edge."""
 
 _SURE = 1e-7  # a probability nearer to 0 or 1 than float32 tells apart
-_TEMPERATURES = (0.05, 20.0)
+TEMPERATURES = (0.05, 20.0)
+"""The least and the most that a temperature may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,8 +91,13 @@ def fit_temperature(female: NDArray[np.floating], labels: NDArray[np.integer]) -
     def negative_log_likelihood(log_temperature: float) -> float:
         return float(np.logaddexp(0.0, -signs * logits / np.exp(log_temperature)).mean())
 
-    found = minimize_scalar(negative_log_likelihood, bounds=np.log(_TEMPERATURES), method="bounded", options={"xatol": 1e-4})
+    found = minimize_scalar(negative_log_likelihood, bounds=np.log(TEMPERATURES), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def is_fitted(temperature: float) -> bool:
+    """Say whether a temperature is what the images ask for: at an end of the range they ask for more than that."""
+    return TEMPERATURES[0] * 1.01 < temperature < TEMPERATURES[1] / 1.01
 
 
 def _logits(female: NDArray[np.floating]) -> Floats:

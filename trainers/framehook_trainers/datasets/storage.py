@@ -195,7 +195,9 @@ def _remote(location: str) -> tuple[Any, str]:
     try:
         files, path = fsspec.core.url_to_fs(location)
     except ImportError as error:
-        raise UsageError(f"reading '{location}' needs another package ({error}): pip install 'framehook[train]'") from error
+        raise UsageError(
+            f"reading '{location}' needs another package: {error} (framehook[train] brings that of s3://)"
+        ) from error
     except ValueError as error:
         raise UsageError(f"'{location}' cannot be reached: {error}; name a path, or a URL such as s3://bucket/folder") from error
     return files, str(path)

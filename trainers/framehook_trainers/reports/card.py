@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from framehook_plugins.agegender.checkpoint import Header
 from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution
+from framehook_trainers.calibration import is_fitted
 from framehook_trainers.metrics import FEWEST, value_at
 
 # Each metric: its dotted name, what the card calls it, and its unit.
@@ -178,6 +179,8 @@ def _in_words(gap: Mapping[str, Any]) -> str:
 def _limits(header: Header, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield "The data labels gender as one of two words, by the look of a face, and race by the look, too. So does this card."
     yield f"It learned from faces of {header.age_range[0]} to {header.age_range[1]} years; outside of that it guesses."
+    if not is_fitted(temperature := header.outputs.gender_temperature):
+        yield f"The gender probability is not calibrated: its temperature ran to an end of its range, {temperature:.3g}."
     yield from _biases(metrics["groups"]["age"])
     for gap in metrics["groups"]["gaps"]:
         if gap["metric"] == "gender.accuracy" and _is_beyond_chance(gap, metrics["groups"]):

@@ -141,10 +141,11 @@ def predicted_against_true(answers: Answers, labels: Labels) -> Figure:
     figure = Figure(figsize=(7.0, 5.8), layout="constrained")
     axes = figure.add_subplot()
     if len(true):
-        _, _, _, image = axes.hist2d(
+        counts, _, _, image = axes.hist2d(
             true, said, bins=(edges, np.arange(0, _OLDEST + 22, 2.0)), cmap="Blues", norm=LogNorm(vmin=0.4)
         )
-        figure.colorbar(image, label="images (logarithmic)", format="%g")
+        whole = [step * 10**power for power in range(6) for step in (1, 2, 5) if step * 10**power <= counts.max()]
+        figure.colorbar(image, label="images (logarithmic)", ticks=whole, format="%g").minorticks_off()
         middles, means = _binned_mean(true, said, edges)
         axes.plot(middles, means, color=_ORANGE, marker="o", markersize=4, label="mean estimate")
     end = max(_OLDEST - 1.0, float(np.max(true, initial=0))) + 2
