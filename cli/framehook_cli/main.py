@@ -19,7 +19,7 @@ from framehook import FramehookError, Plugins, RunError, StageError, UsageError,
 
 _HELP_WIDTH = 90
 _ENDINGS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-_ONE_END_SECONDS = 5.0
+_ONE_END_SECONDS = 30.0
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -92,8 +92,9 @@ def main() -> None:
             signal.signal(kind, end)
     _open_streams()
     status = run(sys.argv[1:])
-    if status == INTERRUPTED:  # who presses Ctrl-C twice wants no traceback of the clearing up
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for kind in (*_ENDINGS, *([signal.SIGINT] if status == INTERRUPTED else [])):  # who asks twice wants no traceback
+        if signal.getsignal(kind) is not signal.SIG_IGN:
+            signal.signal(kind, signal.SIG_DFL)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as `head`, has gone

@@ -12,7 +12,8 @@ from framehook_plugins.sinks.values import plain
 
 log = logging.getLogger("framehook")
 
-_MAY_CHANGE = ("out", "device", "batch", "on_error")  # where and how it runs, not what it looks for
+# Where and how it runs, not what it looks for.
+_MAY_CHANGE = ("out", "device", "batch", "decode_threads", "reconnect", "on_error")
 
 
 def left_over(

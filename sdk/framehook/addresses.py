@@ -1,4 +1,4 @@
-"""Addresses of streams, `scheme://…`: which are live, and what of one may be shown. And paths that begin at somebody's home."""
+"""Where things are: addresses of streams, `scheme://…`, with what of one may be shown; and paths from somebody's home folder."""
 
 import re
 from pathlib import Path
@@ -39,7 +39,7 @@ def public_location(location: str | Path) -> str:
 
 
 def has_cut_password(address: str) -> bool:
-    """Say whether what seems to be the port is no number, and an @ comes after it: then it was the begin of a password."""
+    """Say whether what seems to be the port is no number, and an @ comes after it: then it was the beginning of a password."""
     authority, *after = re.split(r"[/?#]", address.partition("://")[2], maxsplit=1)
     _, colon, port = authority.rpartition(":")
     is_port = not port or port.isdecimal() or authority.endswith("]")  # of IPv6, which has colons of its own
@@ -53,9 +53,16 @@ def expand_home(path: str | Path) -> Path:
         UsageError: nobody knows which folder that is.
     """
     path = Path(path)
-    if path.exists() or path.is_symlink():
+    if not path.parts or not path.parts[0].startswith("~") or _is_there(path):
         return path
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise UsageError(f"'{path}': no home folder is known for '{path.parts[0]}'; write the whole path") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:  # such as a name that is too long
+        return False

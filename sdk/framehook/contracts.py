@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, get_args, runtime_checkable
+from typing import ClassVar, Generic, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, get_args, runtime_checkable
 
 from framehook.detections import Detections
 from framehook.frame import Frame, StreamInfo
@@ -134,10 +134,7 @@ class Classifier(Protocol):
     it does not reach the sinks. A detector's attribute of that name is another thing: classifiers are not shown it, sinks are.
     """
 
-    @property
-    def columns(self) -> Sequence[Column]:
-        """What it adds: most easily a tuple in the class."""
-        ...
+    columns: ClassVar[tuple[Column, ...]]
 
     def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
         """Return the same detections, in the same order, with the attributes that `columns` names."""
@@ -189,15 +186,17 @@ class AmendingSink(StreamSink, Protocol):
 
 
 def keeps(stage: object, protocol: type[Contract]) -> TypeGuard[Contract]:
-    """Say whether an object has what a Protocol asks for. It is asked itself, for it may hand on to another one.
+    """Say whether an object has what a Protocol asks for. Attributes found through `__getattr__` count, for it may be a proxy.
 
-    `isinstance` asks so up to Python 3.11, and later looks into its class alone. Properties are read: these may raise.
+    `isinstance` finds those up to Python 3.11 only. Properties are read, and may raise.
     """
     members = _members(protocol)  # type: ignore[arg-type]  # a class is hashable; mypy doubts it of a Protocol's
-    return all(hasattr(stage, name) for name in members)
+    return all(callable(getattr(stage, name, None)) if is_method else hasattr(stage, name) for name, is_method in members)
 
 
 @cache
-def _members(protocol: type) -> frozenset[str]:
+def _members(protocol: type) -> frozenset[tuple[str, bool]]:
+    """Return the names that a Protocol asks for, and whether each is a method."""
     bases = [base for base in protocol.__mro__ if base not in (object, Generic, Protocol)]
-    return frozenset(name for base in bases for name in vars(base) if name == "__iter__" or not name.startswith("_"))
+    found = [(name, vars(base).get(name)) for base in bases for name in {*vars(base), *vars(base).get("__annotations__", ())}]
+    return frozenset((name, callable(what)) for name, what in found if name == "__iter__" or not name.startswith("_"))

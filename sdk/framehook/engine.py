@@ -25,7 +25,7 @@ from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
 from framehook.frame import Frame
 from framehook.inbox import Inbox
-from framehook.reconnecting import ReconnectingSource
+from framehook.reconnecting import ReconnectingSource, StoppedError
 from framehook.results import Event, FrameResult, StreamStatistics
 from framehook.selection import Selection
 from framehook.sources import SourceSpec
@@ -116,8 +116,8 @@ class Engine:
         self._closers: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._others: list[threading.Thread] = []
-        self._over = False  # whether they were all waited for
-        self._starting = threading.RLock()  # of those; a signal's handler may come in anywhere
+        self._over = False  # whether no more threads are to be started, for the last ones are being waited for
+        self._starting = threading.RLock()  # held while they are; reentrant, since a signal's handler may ask for one meanwhile
         self._began = False
         self._left: float | None = None  # when the caller wanted to leave
         self._finished = False
@@ -272,7 +272,7 @@ class Engine:
                         stream.counters.warnings.extend(source.warnings)
                         stream.told = True
         except BaseException as error:  # also SystemExit: this thread is ours, and its end must be told
-            if stream.woken or (stream.may_be_live and self._stopping.is_set()):
+            if stream.woken or isinstance(error, StoppedError):
                 stream.counters.interrupted = True
                 log.debug("source '%s' was closed while it was read: %s", stream.spec.name, error)
             elif isinstance(error, FramehookError):
@@ -296,6 +296,7 @@ class Engine:
             spec.open,
             wait_seconds=self._reconnect_seconds,
             patient=spec.live,
+            end_seconds=self._selection.end_seconds,
             stopping=self._stopping,
             tell=stream.happened.append,
         )

@@ -74,7 +74,7 @@ class Pipeline:
         end: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
         every: AtLeastOne = 1,
         fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
-        reconnect: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None,
+        reconnect: Annotated[float, Field(gt=0, le=86_400)] | None = None,
         on_error: Literal["raise", "isolate"] = "raise",
         plugins: Plugins | None = None,
     ) -> None:

@@ -4,9 +4,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from framehook import returned
 from framehook.contracts import DamageReporter, Source, keeps
 from framehook.errors import SourceError
 from framehook.frame import Frame, Image, Picture
@@ -15,16 +16,31 @@ from framehook.results import Event
 log = logging.getLogger("framehook")
 
 
-class ReconnectingSource:
-    """One stream, over as many connections as it takes. It waits where it is opened, and where it is read.
+class StoppedError(SourceError):
+    """The run ended while a source was waited for: nothing is wrong with it."""
 
-    Its time goes on as the clock on the wall does: the first frame of a new connection comes as long after the last one of the
-    connection before as it came late. Pictures of another size than the first connection's are scaled to that.
+
+@dataclass(slots=True, kw_only=True)
+class _Outage:
+    """A time without a connection, until a frame of the next one comes."""
+
+    since: float
+    """When the last frame came, by the clock that never goes back; or when the first attempt failed."""
+    reason: str
+    """Why the connection was lost."""
+
+
+class ReconnectingSource:
+    """One stream, over as many connections as it takes. The constructor blocks until there is one, as the loop does later.
+
+    Between the last frame of a connection and the first one of the next as much time passes as on the wall. Pictures of another
+    size than the first connection's are scaled to that.
 
     Args:
-        open_source: makes a connection.
+        open_source: makes a connection. An `OSError`, such as every `SourceError`, means that there is none at the moment.
         wait_seconds: from a failure to the next attempt.
         patient: wait also for the first connection. Else it fails as `open_source` does, since a wrong address is no lost camera.
+        end_seconds: how long after its first frame the stream ends, also where it is away by then; None: never.
         stopping: set when the run ends; then there are no more attempts.
         tell: takes the event `camera-lost`, before the first frame that comes after it.
 
@@ -38,6 +54,7 @@ class ReconnectingSource:
         *,
         wait_seconds: float,
         patient: bool,
+        end_seconds: float | None = None,
         stopping: threading.Event,
         tell: Callable[[Event], None],
     ) -> None:
@@ -45,10 +62,14 @@ class ReconnectingSource:
         self._wait_seconds = wait_seconds
         self._stopping = stopping
         self._tell = tell
+        self._until: float | None = None
+        self._end_seconds = end_seconds
         self._damaged_before = 0
+        self._outage: _Outage | None = None
         self._lost = 0
-        self._lost_seconds = 0.0
+        self._lost_seconds = 0.0  # of the outages that are over
         self._first_loss = ""
+        self._told: set[str] = set()  # what was said of this outage: a night has thousands of attempts
         self._source = self._connect(patient=patient)
         self.info = self._source.info
 
@@ -64,7 +85,9 @@ class ReconnectingSource:
         if not self._lost:
             return of_last
         times = "once" if self._lost == 1 else f"{self._lost} times"
-        return (f"lost {times}, for {self._lost_seconds:.1f} s altogether, first {self._first_loss}", *of_last)
+        outage = self._outage
+        away = self._lost_seconds + (time.monotonic() - outage.since if outage else 0.0)
+        return (f"lost {times}, for {away:.1f} s altogether, first {self._first_loss}", *of_last)
 
     def __iter__(self) -> Iterator[Frame]:
         """Go through the frames of one connection after another."""
@@ -72,23 +95,20 @@ class ReconnectingSource:
         came = time.monotonic()
         while True:
             try:
-                for frame in self._source if last is None else self._continued(last, came):
-                    last, came = frame, time.monotonic()
+                for frame in returned.frames(self._source) if last is None else self._continued(last, came):
+                    came = time.monotonic()
+                    if last is None and self._end_seconds is not None:
+                        self._until = came + self._end_seconds
+                    self._note_back(came, last)
+                    last = frame
                     yield frame
                 return
-            except OSError as error:  # as every SourceError is
-                if not self.info.live or self._stopping.is_set():
+            except Exception as error:
+                if not (_is_loss(error) and self.info.live) or self._stopping.is_set():
                     raise
-                failure = error
-            self._note_loss(failure, last)
-            self._reconnect(failure)
-            if not self._source.info.live:  # a playlist that has got its end meanwhile
+                self._note_loss(error, came, last)
+            if not self._reconnect():
                 return
-            self._lost_seconds += time.monotonic() - came
-            log.warning("'%s' is back after %.1f s", self.info.name, time.monotonic() - came)
-            if last is not None:
-                details = {"reason": str(failure), "seconds_lost": round(time.monotonic() - came, 3)}
-                self._tell(Event(kind="camera-lost", seconds=last.seconds, details=details))
 
     def close(self) -> None:
         """Let go of the connection; a second call is harmless."""
@@ -98,16 +118,20 @@ class ReconnectingSource:
         """Go through the frames of a new connection, numbered and timed as those of one stream."""
         first: Frame | None = None
         unit = last.time_base
-        begins = 0
-        for frame in self._source:
+        begins, before = 0, last.pts
+        for frame in returned.frames(self._source):
             if first is None:
                 first = frame
                 begins = last.pts + max(round(Fraction(time.monotonic() - came) / unit), 1)
+            pts = begins + round((frame.pts * frame.time_base - first.pts * first.time_base) / unit)
+            if 0 <= (before - pts) * unit < 1:  # the first connection's clock may be coarser than the frames of this one
+                pts = before + 1
+            before = pts
             yield replace(
                 frame,
                 stream=self.info,
                 index=last.index + 1 + frame.index - first.index,
-                pts=begins + round((frame.pts * frame.time_base - first.pts * first.time_base) / unit),
+                pts=pts,
                 time_base=unit,
                 picture=frame.picture if self._has_its_size(frame) else _Scaled(frame.picture, self.info.width, self.info.height),
             )
@@ -115,38 +139,94 @@ class ReconnectingSource:
     def _has_its_size(self, frame: Frame) -> bool:
         return (frame.width, frame.height) == (self.info.width, self.info.height)
 
-    def _note_loss(self, failure: OSError, last: Frame | None) -> None:
-        self._lost += 1
-        if not self._first_loss:
-            self._first_loss = f"at {last.seconds if last else 0.0:.2f} s: {failure}"
-        log.warning("%s; it is opened again every %g s", failure, self._wait_seconds)
+    def _note_loss(self, error: Exception, came: float, last: Frame | None) -> None:
+        reason = str(error)
+        if self._outage is None:
+            self._outage = _Outage(since=came, reason=reason)
+            self._lost += 1
+            self._first_loss = self._first_loss or f"at {last.seconds if last else 0.0:.2f} s: {reason}"
+        self._say(reason)
 
-    def _reconnect(self, failure: OSError) -> None:
-        self._source.close()
-        if self._stopping.wait(self._wait_seconds):
-            raise failure
+    def _note_back(self, came: float, last: Frame | None) -> None:
+        """Tell of the outage that the frame which has just come ends."""
+        if self._outage is None:
+            return
+        outage, self._outage = self._outage, None
+        seconds = came - outage.since
+        self._lost_seconds += seconds
+        self._told.clear()
+        log.warning("'%s' is back after %.1f s", self.info.name, seconds)
+        if last is not None:
+            details = {"reason": outage.reason, "seconds_lost": round(seconds, 3)}
+            self._tell(Event(kind="camera-lost", seconds=last.seconds, details=details))
+
+    def _say(self, reason: str) -> None:
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("%s; it is tried again every %g s", reason, self._wait_seconds)
+
+    def _reconnect(self) -> bool:
+        """Open it again, and say whether there is more of it to come."""
+        _close_quietly(self._source)
+        if not self._wait():
+            return False
         before = self.damaged
-        self._source = self._connect(patient=True)
-        self._damaged_before = before
+        try:
+            source = self._connect(patient=True)
+        except TimeoutError:
+            return False
+        self._source, self._damaged_before = source, before
+        return source.info.live  # else a playlist that has got its end meanwhile
 
     def _connect(self, *, patient: bool) -> Source:
-        told = ""
+        """Return a connection.
+
+        Raises:
+            TimeoutError: the stream's end has come before there was one.
+        """
         while True:
             try:
                 source = self._open()
-            except OSError as error:
-                if not patient:
+            except Exception as error:
+                if not (patient and _is_loss(error)):
                     raise
-                if str(error) != told:
-                    told = str(error)
-                    log.warning("%s; it is tried again every %g s", told, self._wait_seconds)
-                if self._stopping.wait(self._wait_seconds):
-                    raise
+                self._say(str(error))
+                if not self._wait():
+                    raise TimeoutError from error
                 continue
+            try:
+                name = returned.info(source).name
+            except ValueError:
+                _close_quietly(source)
+                raise
             if self._stopping.is_set():  # who stopped could not close what was not there yet
-                source.close()
-                raise SourceError(f"'{source.info.name}' was opened when the run had ended")
+                _close_quietly(source)
+                raise StoppedError(f"'{name}' was opened when the run had ended")
             return source
+
+    def _wait(self) -> bool:
+        """Wait for the next attempt, and say whether there is to be one.
+
+        Raises:
+            StoppedError: the run has ended.
+        """
+        left = self._wait_seconds if self._until is None else min(self._wait_seconds, self._until - time.monotonic())
+        if self._stopping.wait(max(left, 0.0)):
+            raise StoppedError("the run ended while a source was waited for")
+        return self._until is None or time.monotonic() < self._until
+
+
+def _is_loss(error: Exception) -> bool:
+    """Say whether an error is about a connection, also where a plugin's constructor raised it."""
+    return isinstance(error, OSError) or isinstance(error.__cause__, OSError)
+
+
+def _close_quietly(source: Source) -> None:
+    """Let go of a connection that is lost: it may well fail once more."""
+    try:
+        source.close()
+    except Exception as error:
+        log.debug("closing a lost source failed too: %s", error)
 
 
 class _Scaled:

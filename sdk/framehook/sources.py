@@ -101,7 +101,8 @@ def open_sources(
             now. A number, or digits that name no file, means that camera of this machine.
         start_seconds: presentation time at which recorded videos begin.
         end_seconds: presentation time before which videos end.
-        reconnects: a connection of a live stream that its sender closes is an error, after which it can be opened again.
+        reconnects: a live stream whose sender closes its connection over plain TCP or HTTP is lost, and a run that is to
+            reconnect opens it again; else it has ended.
         threads: as `VideoSource` takes them.
         find: looks for plugins that answer an address.
 
@@ -249,7 +250,7 @@ class _Finder:
         if not text:
             raise UsageError("a source is empty text; name a file, folder, address or camera")
         scheme, mark, address = text.partition("://")
-        path = expand_home(text)
+        path = Path(text) if mark else expand_home(text)
         if mark and scheme == "file":
             yield from self._path(Path(address if Path(address).exists() else url2pathname(address)))
         elif mark:

@@ -227,8 +227,7 @@ class VideoSource:
         location: a path, a URL, or a camera such as `/dev/video0`.
         name: the stream's name.
         live: frames come whether or not we are ready, and silence or a lost connection is an error, as are frames of which none
-            can be decoded any more. Streams from the network that
-            state no length are live in any case.
+            can be decoded any more. Streams from the network that state no length are live in any case.
         start_seconds: presentation time of the first frame, rounded to the container's unit of time. Frames are numbered from
             the stream's beginning also then: up to there the file is read, but not decoded. Live streams and images have none.
         end_seconds: presentation time before which to stop; of live streams, counted from their first frame.
@@ -381,7 +380,7 @@ class VideoSource:
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all  # the demuxer passes over sound and subtitles
-        ahead = self._threads > 1 and not self._live
+        ahead = self._threads > 1 and self._is_file and not self._live
         stream.codec_context.thread_count = self._threads if ahead else 1
         stream.codec_context.thread_type = "AUTO" if ahead else "SLICE"
         return container, stream
@@ -591,7 +590,8 @@ class VideoSource:
         if waited > 0.9 * self._timeout_seconds:
             raise self._interrupted("no answer in time")
         by_sender = self._is_file or scheme_of(self._location) in ENDED_BY_SENDER
-        if self._container.format.name == "hls" or not (by_sender and self._sender_ends):
+        whole = self._sender_ends or self._container.size > 0  # of a file that somebody serves the length is known
+        if self._container.format.name == "hls" or not (by_sender and whole):
             raise self._interrupted("the connection was closed")
 
     def _interrupted(self, reason: str) -> SourceError:

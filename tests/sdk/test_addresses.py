@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from framehook import Pipeline, UsageError, expand_home, open_sources
+from framehook import Pipeline, SourceNotFoundError, UsageError, expand_home, open_sources
 from framehook.testing import FixedDetector, grey_image, synthetic_video
 
 
@@ -17,6 +17,15 @@ def test_what_is_called_like_a_home_folder_is_itself(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     synthetic_video("~clip.mp4")
     assert [spec.name for spec in open_sources("~clip.mp4")] == ["~clip"]
+
+
+def test_what_begins_at_no_home_is_not_looked_for(tmp_path):
+    long = "x" * 5000
+    assert expand_home(long) == Path(long)
+    with pytest.raises(SourceNotFoundError, match="nothing opens addresses that begin with ~x://"):
+        open_sources("~x://door")
+    (spec,) = open_sources(f"https://user:secret@host/a.mp4?token={long}")
+    assert spec.location == "https://host/a.mp4"
 
 
 @pytest.mark.parametrize(

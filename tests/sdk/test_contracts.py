@@ -10,6 +10,7 @@ import pytest
 from framehook import (
     AmendingSink,
     ArraySource,
+    Classifier,
     Column,
     Detections,
     Event,
@@ -392,3 +393,25 @@ def test_a_contract_is_kept_by_who_has_all_of_it():
     assert not keeps(Half(), Sink)
     assert keeps(MemorySink(), StreamSink)
     assert not keeps(MemorySink(), AmendingSink)
+
+
+def test_a_method_that_is_switched_off_is_none():
+    class Quiet(MemorySink):
+        end = None
+
+    class Plain(FixedDetector):
+        refine = None
+
+    assert not keeps(Quiet(), StreamSink)
+    assert len(list(pipeline(detector=Plain(), sinks=[Quiet()]).run(images(3)))) == 3
+
+
+def test_a_classifier_may_inherit_its_contract_and_set_its_columns_later():
+    class Level(Classifier):
+        def __init__(self):
+            self.columns = (Column(name="level"),)
+
+        def classify(self, frames, detections):
+            return [found.with_attributes(level=np.ones(len(found))) for found in detections]
+
+    assert [r.detections.attributes["level"].tolist() for r in pipeline(classifiers=[Level()]).run(images(1))] == [[1.0]]

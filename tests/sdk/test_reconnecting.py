@@ -1,6 +1,7 @@
 """Live sources that are lost, and opened again."""
 
 import logging
+import re
 import threading
 import time
 from contextlib import closing
@@ -9,8 +10,9 @@ from itertools import islice, pairwise, takewhile
 
 import cv2
 import pytest
+from PIL import Image
 
-from framehook import ArrayPicture, Frame, Pipeline, SourceError, SourceSpec, StreamInfo, VideoSource
+from framehook import ArrayPicture, Frame, Pipeline, SourceError, SourceSpec, StreamInfo, VideoSource, hookimpl, load_plugins
 from framehook.reconnecting import ReconnectingSource
 from framehook.testing import FixedDetector, MemorySink, grey_image
 
@@ -59,12 +61,14 @@ def runs(*connections, live=True, sinks=(), **given):
     return Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=sinks, **settings).run([spec])
 
 
-def frames_of(*connections, count):
-    """Return the first frames over these connections, without the engine, which may drop some."""
-    source = ReconnectingSource(
-        opening(*connections), wait_seconds=WAIT, patient=False, stopping=threading.Event(), tell=lambda event: None
-    )
-    with closing(source):
+def reconnecting(*connections, told=None, **given):
+    """The source without the engine, which may drop frames."""
+    settings = {"wait_seconds": WAIT, "patient": False, "stopping": threading.Event(), **given}
+    return ReconnectingSource(opening(*connections), tell=[].append if told is None else told.append, **settings)
+
+
+def frames_of(*connections, count, **given):
+    with closing(reconnecting(*connections, **given)) as source:
         return list(islice(source, count))
 
 
@@ -79,7 +83,7 @@ def test_numbers_and_time_go_on_over_connections(caplog):
     assert steps == pytest.approx([0.04] * 9)
     assert all(connection.closed for connection in connections)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
-    assert "the door was interrupted; check the connection; it is opened again every 0.05 s" in caplog.text
+    assert "the door was interrupted; check the connection; it is tried again every 0.05 s" in caplog.text
     assert "'door' is back after 0." in caplog.text
 
 
@@ -97,23 +101,97 @@ def test_a_plugin_may_lose_its_camera_in_its_own_words():
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
 
 
-def test_the_first_result_after_a_loss_tells_of_it():
+def test_a_loss_is_told_before_the_first_frame_after_it():
+    told = []
+    with closing(reconnecting(Camera(4), Camera(50), told=told)) as source:
+        frames = iter(source)
+        before = list(islice(frames, 4))
+        assert told == []
+        next(frames)
+    [event] = told
+    assert (event.kind, event.seconds, event.track) == ("camera-lost", before[-1].seconds, -1)
+    assert event.details["reason"] == "the door was interrupted; check the connection"
+    assert WAIT <= event.details["seconds_lost"] < 60
+    assert source.damaged == 2
+    assert source.warnings[0].startswith("lost once, for ")
+    assert source.warnings[0].endswith(" s altogether, first at 0.12 s: the door was interrupted; check the connection")
+    assert source.warnings[1:] == ("50 frames",)  # of the last connection only: a year has many
+
+
+def test_attempts_that_bring_no_frame_belong_to_one_loss(caplog):
+    told = []
+    frames = frames_of(Camera(2), *[Camera(0)] * 5, Camera(50), count=4, told=told)
+    assert len(frames) == 4
+    [event] = told
+    assert event.details["seconds_lost"] >= 6 * WAIT
+    assert frames[2].seconds - frames[1].seconds >= 6 * WAIT
+    assert len(caplog.records) == 2  # lost, and back
+
+
+def test_results_tell_of_a_loss():
     sink = MemorySink()
     with runs(Camera(4), Camera(50), sinks=[sink]) as run:
-        results = list(takewhile(lambda result: not result.events, run))
+        list(takewhile(lambda result: not result.events, run))
     [after] = [result for result in sink.results if result.events]
-    [event] = after.events
-    assert (event.kind, event.track) == ("camera-lost", -1)
-    assert event.details["reason"] == "the door was interrupted; check the connection"
-    assert WAIT <= event.details["seconds_lost"] < 5
-    assert results[-1].frame.seconds == event.seconds
-    assert after.frame.seconds >= event.seconds + WAIT
+    assert after.frame.seconds >= after.events[0].seconds + WAIT
     [statistics] = sink.ended
     assert statistics.error == ""
-    assert statistics.damaged == 2
-    assert statistics.warnings[0].startswith("lost once, for 0.")
-    assert statistics.warnings[0].endswith("altogether, first at 0.12 s: the door was interrupted; check the connection")
-    assert statistics.warnings[1:] == ("50 frames",)  # of the last connection only: a year has many
+    assert statistics.warnings[0].startswith("lost once")
+
+
+def test_a_camera_that_stays_away_is_told_with_how_long():
+    source = reconnecting(Camera(2), SourceError("no answer"), end_seconds=0.3)
+    assert len(list(source)) == 2  # its end comes while it is away
+    assert float(re.search(r"lost once, for ([\d.]+) s", source.warnings[0])[1]) >= 0.2
+
+
+def test_a_connection_that_cannot_even_be_closed_is_opened_again():
+    class Broken(Camera):
+        def close(self):
+            raise BrokenPipeError("flush")
+
+    assert len(frames_of(Broken(2), Camera(50), count=4)) == 4
+
+
+def test_a_coarse_clock_gives_no_time_twice():
+    frames = frames_of(Camera(2, time_base=Fraction(1, 10)), Camera(50), count=12)
+    assert all(before.pts < after.pts for before, after in pairwise(frames[1:]))
+
+
+def test_every_connection_is_held_against_the_contract():
+    class Strange(Camera):
+        def __iter__(self):
+            yield "a picture"
+
+    with pytest.raises(ValueError, match="gave a value of type str for a frame"):
+        frames_of(Camera(2), Strange(2), count=4)
+
+
+def test_a_plugin_may_connect_in_its_constructor():
+    left = [Camera(3), ConnectionRefusedError("no route"), Camera(50)]
+
+    class Gige:
+        def __init__(self, *, address: str) -> None:
+            self._camera = left.pop(0)
+            if isinstance(self._camera, Exception):
+                raise self._camera
+            self.info = self._camera.info
+
+        def __iter__(self):
+            return iter(self._camera)
+
+        def close(self):
+            self._camera.close()
+
+    class Plugin:
+        @hookimpl
+        def framehook_register_sources(self, register):
+            register("gige", Gige)
+
+    plugins = load_plugins(extra=[Plugin()])
+    pipeline = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], reconnect=WAIT, plugins=plugins)
+    with pipeline.run("gige://1") as run:
+        assert any(result.events for result in islice(run, 20))
 
 
 def test_a_camera_is_waited_for_from_the_start(caplog):
@@ -196,6 +274,29 @@ def test_an_address_is_opened_again_when_its_sender_has_closed_it(serving, caplo
     seconds = [result.frame.seconds for result in results]
     assert seconds == sorted(set(seconds))
     assert any(event.kind == "camera-lost" for result in results for event in result.events)
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "ts"])
+def test_a_file_that_is_served_whole_is_not_begun_anew(serving, encode, tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    if kind == "ts":
+        encode(path, frames=20)
+    else:
+        more = {"save_all": True, "append_images": [Image.new("RGB", (64, 48), "red")]} if kind == "gif" else {}
+        Image.new("RGB", (64, 48)).save(path, **more)
+
+    def server(connection):
+        connection.recv(4096)
+        body = path.read_bytes()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+
+    with serving(server) as port:
+        run = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], reconnect=WAIT).run(
+            f"http://127.0.0.1:{port}/a.{kind}"
+        )
+        results = list(run)
+    assert 1 <= len(results) <= 20
+    assert not any(result.events for result in results)
 
 
 def test_a_connection_that_is_closed_is_an_end_or_a_loss(serving, encode, tmp_path):

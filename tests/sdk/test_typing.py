@@ -16,7 +16,7 @@ class Bright:
         return [Detections(boxes=[[1.0, 2.0, 9.0, 9.0]], scores=[0.5], labels=[0], names=("lamp",)) for _ in frames]
 
 class Plain:
-    columns = (Column(name="level"),)
+    columns: ClassVar[tuple[Column, ...]] = (Column(name="level"),)
 
     def classify(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> Sequence[Detections]:
         return [found.with_attributes(level=np.ones(len(found))) for found in detections]
