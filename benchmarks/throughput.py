@@ -94,10 +94,10 @@ def pipeline_run(clip: Path, out: Path, *, device: Device, min_face: int) -> Pip
     return PipelineRun(boxes_of, statistics, first, process_time() - busy)
 
 
-def decode_only(clip: Path) -> float:
+def decode_only(clip: Path, *, threads: int) -> float:
     """Return the seconds that decoding takes, without looking at a picture."""
     start = perf_counter()
-    with VideoSource(clip, name=clip.stem) as source:
+    with VideoSource(clip, name=clip.stem, threads=threads) as source:
         for _ in source:
             pass
     return perf_counter() - start
@@ -117,14 +117,14 @@ def measure(
     for _ in range(rounds):
         expected, took = alone(usual_script, clip, out / "script.csv", device=device, min_face=min_face, frames=script_frames)
         seconds["script"].append(took)
-        seconds["decode only"].append(alone(decode_only, clip))
+        seconds["decode only"].append(alone(decode_only, clip, threads=DECODE_THREADS[device]))
         run = alone(pipeline_run, clip, out, device=device, min_face=min_face)
         assert sorted(run.boxes_of) == list(range(frames)), "every frame must come out"
         assert run.statistics.overhead is not None, "which takes an inference thread"
         seconds["pipeline"].append(run.statistics.seconds)
         seconds["first result"].append(run.first_seconds)
         seconds["processor"].append(run.processor_seconds)
-        seconds["decode only"].append(alone(decode_only, clip))
+        seconds["decode only"].append(alone(decode_only, clip, threads=DECODE_THREADS[device]))
     found_again = recall(expected, run.boxes_of)
     assert found_again >= LEAST_RECALL, f"of the script's faces only {found_again:.1%} were found"
     frames_of = {"script": len(expected), "pipeline": frames, "decode only": frames}
@@ -133,6 +133,7 @@ def measure(
     return {
         "min_face": min_face,
         "frames": frames,
+        "decode_threads": DECODE_THREADS[device],
         "script_frames": len(expected),
         "script_faces": sum(map(len, expected.values())),
         "recall": round(found_again, 4),

@@ -37,6 +37,21 @@ def test_what_is_written_is_read_back(small_header, small_network, architecture,
             torch.testing.assert_close(state[name], tensor.half().float() if tensor.ndim > 1 else tensor, rtol=0, atol=0)
 
 
+def test_a_network_that_is_rounded_is_what_is_read_back(tmp_path, small_header, small_network):
+    header = small_header("resnet18")
+    network = small_network(header)
+    checkpoint.write(tmp_path / "a.safetensors", network, header)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    checkpoint.round_as_stored(network)
+
+    read, _ = checkpoint.read(tmp_path / "a.safetensors")
+    after = network.state_dict()
+    held = {name: tensor for name, tensor in read.state_dict().items() if tensor.is_floating_point()}  # all but counters
+    assert all(torch.equal(tensor, after[name]) for name, tensor in held.items())
+    assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
 def test_reading_does_not_load_the_compiler_of_torch(weights):
     code = (
         "import sys, torch; from pathlib import Path; before = 'sympy' in sys.modules; "

@@ -168,6 +168,8 @@ def test_where_two_sources_share_a_name_the_bytes_tell_whose_picture_is_meant(fo
     write_split(tmp_path / "train", [f"utkface,{first.name},0123456789abcdef"], "dataset,name,digest")
 
     assert only_those_of([other, first, *samples[1:]], split) == [first]
+    (tmp_path / "train" / "labels.csv").write_text("dataset,name,digest\n")  # the other one was left out in preparing
+    assert only_those_of([other, first, *samples[1:]], split) == [first]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from math import inf, nan
 import pytest
 
 from framehook import UsageError
-from framehook_trainers.datasets.policies import POLICIES, Content, PictureFile, judge_labels, judge_pictures, rules_of
+from framehook_trainers.datasets.policies import POLICIES, PictureFile, judge_labels, judge_pictures, rules_of
 from framehook_trainers.datasets.samples import Drops, Sample
 
 
@@ -106,15 +106,13 @@ def test_repeats_are_kept_once_and_contradictions_not_at_all():
     assert drops.firsts == {"same bytes, different labels": "b1", "exact repeat": "a2"}
 
 
-def test_repeats_and_contradictions_are_seen_across_sets():
-    samples, files = pictures(("a", b"a", 10, 10, 30), ("b", b"b", 10, 10, 30), ("c", b"c", 10, 10, 30), ("d", b"d", 10, 10, 30))
-    others = [Content(b"a", sample(age=30).label), Content(b"b", sample(age=31).label), Content(b"e", sample(age=5).label)]
+def test_labels_that_exclude_each_other_are_seen_across_sets():
+    samples, files = pictures(("a", b"a", 10, 10, 25), ("b", b"b", 10, 10, 25), ("c", b"c", 10, 10, 25), ("d", b"d", 10, 10, 25))
+    elsewhere = {b"a": [(20, 29, True), (None, None, None)], b"b": [(25, 25, None), (30, 39, True)], b"c": [(None, None, False)]}
+    drops = Drops()
 
-    for before, after, left in ((others, [], [False, False, True, True]), ([], others, [True, False, True, True])):
-        drops = Drops()
-        assert judge_pictures(rules_of(["strict"]), samples, files, drops, before=before, after=after) == left
-        assert drops.counts["same bytes, different labels"] == 1
-        assert drops.counts["exact repeat"] == len(before) // 3
+    assert judge_pictures(rules_of(["strict"]), samples, files, drops, elsewhere=elsewhere) == [True, False, False, True]
+    assert drops.counts == {"same bytes, different labels": 2, "exact repeat": 0}
 
 
 def test_several_policies_apply_each_rule_once():

@@ -278,6 +278,22 @@ def test_a_set_of_which_nothing_is_left_is_an_error_that_says_why(tmp_path):
     assert not (tmp_path / "faces").exists()
 
 
+def test_files_that_two_sets_label_in_ways_that_exclude_each_other_are_left_out_of_both(tmp_path, picture):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(picture(i, 64, ".png"))
+    for name, rows in (("one", ["0.png,30,f", "1.png,30,f", "2.png,50,m"]), ("two", ["0.png,80,m", "1.png,30,", "3.png,5,f"])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,age,gender", *rows]) + "\n")
+
+    result = prepare([f"table:{tmp_path / name}.csv" for name in ("one", "two")], out=tmp_path / "faces", settings=SETTINGS)
+
+    for name in ("one", "two"):
+        counts = result.counts[name]
+        assert counts["dropped"]["same bytes, different labels"] == {"count": 1, "first": "0.png"}
+        assert counts["dropped"]["exact repeat"]["count"] == 0
+        assert counts["kept"] == 2
+        assert any("leave none for the validation split: ask for a larger share" in note for note in counts["notes"])
+
+
 def test_a_picture_that_cannot_be_read_for_another_reason_stops_the_run(tmp_path):
     (tmp_path / "folder.png").mkdir()
 

@@ -373,9 +373,17 @@ def test_too_little_memory_is_told_with_the_batch_that_did_not_fit(tmp_path):
         return losses(network, batch)
 
     with pytest.raises(
-        RunError, match=r"memory of cpu is too small at step 4 for batches of \d+ images: '.*' is kept .*; take smaller"
+        RunError, match=r"memory of cpu is too small at step 4, for batches of \d+ images: free some and resume, or begin anew"
     ):
         run(trainer(tmp_path), losing)
+
+
+def test_a_compiler_that_fails_at_its_first_step_is_told(tmp_path):
+    def failing(network, example):
+        raise NotImplementedError("no compiler here")
+
+    with pytest.raises(RunError, match=r"torch could not compile with .*no compiler here.*; do without --compile"):
+        run(trainer(tmp_path, compile=failing))
 
 
 def test_a_lost_weight_is_not_saved(tmp_path):

@@ -205,11 +205,15 @@ def only_those_of(samples: Sequence[Sample], folder: Path) -> list[Sample]:
     tables = [table for split in SPLITS if (table := folder.parent / split / LABELS).is_file()]
     times = Counter((row.get("dataset"), row.get("name")) for table in tables for row in read_table(table))
 
+    own = [row for row in rows if row["dataset"] in sets]
+    named = Counter((sample.dataset, sample.name) for sample in samples)
+    digests = all(row.get("digest") for row in own)
+
     def key(dataset: str, name: str, digest: Callable[[], str]) -> tuple[str, ...]:
         """Go by the name, and by the bytes, too, where two sources of a set have pictures of one name."""
-        return (dataset, name) if times[dataset, name] < 2 else (dataset, name, digest())
+        several = max(times[dataset, name], named[dataset, name]) > 1
+        return (dataset, name, digest()) if several and digests else (dataset, name)
 
-    own = [row for row in rows if row["dataset"] in sets]
     wanted = {key(row["dataset"], row["name"], partial(str, row.get("digest", ""))) for row in own}
     names = {tuple(each[:2]) for each in wanted}
     found: dict[tuple[str, ...], Sample] = {}  # the first of each: the data may tell of one twice

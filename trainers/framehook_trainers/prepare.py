@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,10 +22,10 @@ from framehook_trainers.datasets.detection import Chosen, Examined, Reads, exami
 from framehook_trainers.datasets.faces import FACTS, FORMAT, CropGeometry, read_faces, read_facts
 from framehook_trainers.datasets.formats import Source, read_samples
 from framehook_trainers.datasets.parts import Parts, Workers
-from framehook_trainers.datasets.policies import Content, Rule, judge_labels, rules_of
+from framehook_trainers.datasets.policies import Rule, judge_labels, rules_of
 from framehook_trainers.datasets.prepare_report import render
 from framehook_trainers.datasets.quality import QualityLimits
-from framehook_trainers.datasets.samples import Drops, Sample
+from framehook_trainers.datasets.samples import Drops, Label, Sample
 from framehook_trainers.datasets.selection import Selection, WhichFaces, label_rows, select_faces
 from framehook_trainers.datasets.shards import Row, SplitWriter
 from framehook_trainers.datasets.splits import SPLITS, Shares, Split, assign, check_no_leak
@@ -176,18 +177,22 @@ def _examine(samples: Sequence[Sample], folder: Path, pool: Workers, progress: C
 def _select(accounts: Sequence[Account], examined: Sequence[Examined], rules: Sequence[Rule], settings: Settings) -> Selection:
     """Return the faces that are left of all sets, before they are cut."""
     parts = []
+    labels: dict[bytes, dict[str, list[Label]]] = defaultdict(lambda: defaultdict(list))  # by file, and by set
     samples = [sample for account in accounts for sample in account.candidates]
-    contents = [
-        None if one.problem else Content(one.file.digest, sample.label) for sample, one in zip(samples, examined, strict=True)
-    ]
+    for sample, one in zip(samples, examined, strict=True):
+        if not one.problem:
+            labels[one.file.digest][sample.dataset].append(sample.label)
+    shared = {digest: by_set for digest, by_set in labels.items() if len(by_set) > 1}
     first = 0
     for account in accounts:
         end = first + len(account.candidates)
         part = select_faces(
             account,
             examined[first:end],
-            before=list(filter(None, contents[:first])),
-            after=list(filter(None, contents[end:])),
+            elsewhere={
+                digest: [label for name, theirs in by_set.items() if name != account.name for label in theirs]
+                for digest, by_set in shared.items()
+            },
             rules=rules,
             faces=settings.faces,
             limits=settings.limits,
@@ -220,8 +225,9 @@ def _account_for(accounts: Sequence[Account], kept: Sequence[Sample], splits: Se
         own = [i for i, sample in enumerate(kept) if sample.dataset == account.name]
         account.kept = [kept[i] for i in own]
         account.splits.update(splits[i] for i in own)
-        asked: list[tuple[Split, float]] = [("validation", shares.validation), ("test", shares.test)]
-        for split in [split for split, share in asked if own and share and not account.splits[split]]:
+        published = any(sample.published_split for sample in account.kept)
+        asked: list[tuple[Split, float]] = [("validation", shares.validation), ("test", 0.0 if published else shares.test)]
+        for split in [split for split, share in asked if share and account.splits["train"] and not account.splits[split]]:
             account.notes.append(f"so few faces of each age and gender leave none for the {split} split: ask for a larger share")
 
 

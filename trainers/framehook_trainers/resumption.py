@@ -22,7 +22,7 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
         with whole_file(folder / CHECKPOINT) as part:
             torch.save(dict(state), part)
     except (OSError, RuntimeError) as error:  # torch's writer tells of a full disk by the latter
-        if "CUDA" in str(error):  # of the device that the tensors come from
+        if isinstance(error, torch.cuda.OutOfMemoryError) or str(error).startswith("CUDA"):  # of where the tensors come from
             raise
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise OutputError(

@@ -130,7 +130,7 @@ class Trainer(Generic[Network]):
             if self._world.main:
                 log = stack.enter_context(EpochLog(self._folder, step=self.step, tensorboard=self._learning.tensorboard))
             while self.step < self._learning.epochs * batches.steps_per_epoch and not self._best.exhausted:
-                with deferred_interrupt(self._interrupted), self._memory_errors(batches.size):
+                with deferred_interrupt(self._interrupted):
                     epoch = self._epoch(batches, losses_of, validate, progress)
                     if log is not None:
                         log.write(epoch)
@@ -212,7 +212,7 @@ class Trainer(Generic[Network]):
         number = first // batches.steps_per_epoch + 1
         end = number * batches.steps_per_epoch
         self._trained.train()
-        with contextlib.closing(prefetched(batches, range(first, end))) as coming:
+        with self._device_errors(batches.size), contextlib.closing(prefetched(batches, range(first, end))) as coming:
             for batch in coming:
                 self._take_step(batch, losses_of)
                 progress(self.step * batches.size, self._learning.epochs * batches.steps_per_epoch * batches.size)
@@ -278,19 +278,23 @@ class Trainer(Generic[Network]):
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def _memory_errors(self, images: int) -> Iterator[None]:
+    def _device_errors(self, images: int) -> Iterator[None]:
+        """Tell what to do about too little memory, and about a compiler, which sets to work at the first step."""
         try:
             yield
         except torch.cuda.OutOfMemoryError as error:
-            what = f"the memory of {self._world.device} is too small at step {self.step} for batches of {images} images"
-            raise RunError(f"{what}: {self._kept()}take smaller batches, and begin anew") from error
+            what = f"the memory of {self._world.device} is too small at step {self.step}, for batches of {images} images"
+            raise RunError(f"{what}: free some and resume, or begin anew with smaller batches") from error
+        except RuntimeError as error:
+            if self._learning.compile is None or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(f"torch could not compile with '{self._learning.compile}': {reason}; do without --compile") from error
 
     def _what_to_do(self) -> str:
         """Say what is left of a run that was lost."""
-        return f"{self._kept()}lower the learning rate or clip the gradient, and resume or begin anew"
-
-    def _kept(self) -> str:
-        return f"'{self._folder / CHECKPOINT}' is kept as it was before; " if (self._folder / CHECKPOINT).is_file() else ""
+        kept = f"'{self._folder / CHECKPOINT}' is kept as it was before; " if (self._folder / CHECKPOINT).is_file() else ""
+        return f"{kept}lower the learning rate or clip the gradient, and resume or begin anew"
 
 
 def _optimizer(network: nn.Module, learning: Learning) -> torch.optim.Optimizer:

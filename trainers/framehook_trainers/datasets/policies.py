@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from framehook import UsageError, did_you_mean
@@ -54,7 +55,9 @@ class ContentRule:
     name: str
     """What the report calls it."""
     drops: Callable[[Sequence[Content]], list[bool]]
-    """Says of each picture of all sets whether to leave it out."""
+    """Says of each of a set's pictures whether to leave it out."""
+    across: Callable[[Label, Label], bool] = lambda one, other: False
+    """Says of the labels that two sets have for one file whether to leave it out of both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +83,17 @@ def _contradicts(contents: Sequence[Content]) -> list[bool]:
     return [len(labels[content.digest]) > 1 for content in contents]
 
 
+def _exclude_each_other(one: Label, other: Label) -> bool:
+    """Say whether two labels cannot both be right: 25 is one of 20-29, and what is unknown agrees with all."""
+    (low, high, female), (other_low, other_high, other_female) = one, other
+    ages_apart = None not in (low, high, other_low, other_high) and (high < other_low or other_high < low)  # type: ignore[operator]
+    return ages_apart or (None not in (female, other_female) and female != other_female)
+
+
 POLICIES: Mapping[str, tuple[Rule, ...]] = {
     "strict": (
         NameRule(name=MALFORMED_NAME),
-        ContentRule(name="same bytes, different labels", drops=_contradicts),
+        ContentRule(name="same bytes, different labels", drops=_contradicts, across=_exclude_each_other),
         ContentRule(name="exact repeat", drops=_repeats),
     ),
     "profiler": (
@@ -108,7 +118,7 @@ POLICIES: Mapping[str, tuple[Rule, ...]] = {
         LabelRule(name="age 100 or above", needs="age", drops=lambda sample: _low(sample) >= 100),
     ),
 }
-"""A bracket of ages is judged by the end that speaks for it: `0-2` is not below 1."""
+"""A bracket of ages is judged by the end that speaks for it: `0-2` is not below 1. But none may reach beyond the range of all."""
 
 _RANGE = LabelRule(name="age out of range", needs="age", drops=lambda sample: _low(sample) < 0 or _high(sample) > OLDEST)
 
@@ -166,8 +176,7 @@ def judge_pictures(
     files: Sequence[PictureFile],
     drops: Drops,
     *,
-    before: Sequence[Content] = (),
-    after: Sequence[Content] = (),
+    elsewhere: Mapping[bytes, Sequence[Label]] = MappingProxyType({}),
 ) -> list[bool]:
     """Say of each of a set's pictures whether the rules on sizes and contents leave it, (n,).
 
@@ -176,8 +185,7 @@ def judge_pictures(
         samples: (n,) of one set.
         files: (n,) their pictures.
         drops: counts what is left out.
-        before: the pictures of the sets that come before: their repeats are left out here.
-        after: the pictures of the sets that come after.
+        elsewhere: what other sets say of the files that they have, too, by digest.
     """
     rows = list(range(len(samples)))
     for rule in rules:
@@ -185,7 +193,10 @@ def judge_pictures(
             flags = [rule.drops(files[i].width, files[i].height) for i in rows]
         elif isinstance(rule, ContentRule):
             own = [Content(files[i].digest, samples[i].label) for i in rows]
-            flags = rule.drops([*before, *own, *after])[len(before) :][: len(own)]
+            flags = [
+                flag or any(rule.across(label, other) for other in elsewhere.get(digest, ()))
+                for flag, (digest, label) in zip(rule.drops(own), own, strict=True)
+            ]
         else:
             continue
         drops.ask(rule.name)

@@ -1,6 +1,6 @@
 """Which pictures of a set are left, and which face of each, once they have been looked at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,9 +11,9 @@ from framehook_plugins.agegender.crop import squares
 from framehook_trainers.datasets.account import Account
 from framehook_trainers.datasets.detection import Chosen, Examined, choose_faces
 from framehook_trainers.datasets.faces import CropGeometry
-from framehook_trainers.datasets.policies import Content, Rule, judge_pictures
+from framehook_trainers.datasets.policies import Rule, judge_pictures
 from framehook_trainers.datasets.quality import QualityLimits
-from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Sample
+from framehook_trainers.datasets.samples import CORRUPT_PICTURE, MISSING_PICTURE, Label, Sample
 from framehook_trainers.datasets.shards import Row
 
 WhichFaces: TypeAlias = Literal["best", "one"]
@@ -41,8 +41,7 @@ def select_faces(
     faces: WhichFaces,
     limits: QualityLimits,
     geometry: CropGeometry,
-    before: Sequence[Content] = (),
-    after: Sequence[Content] = (),
+    elsewhere: Mapping[bytes, Sequence[Label]],
 ) -> Selection:
     """Return what is left of a set's candidates, and count the others in its account.
 
@@ -53,15 +52,14 @@ def select_faces(
         faces: `one` leaves out pictures with no face or several; `best` takes what `choose_faces` does.
         limits: on the crop's side and the detector's score; sharpness is known only of crops.
         geometry: of the crop.
-        before: the pictures of the sets that come before.
-        after: the pictures of the sets that come after.
+        elsewhere: what other sets say of the files that they have, too, by digest.
     """
     candidates = _Candidates(account, examined)
     for problem in (MISSING_PICTURE, CORRUPT_PICTURE):
         candidates.drop(problem, [one.problem == problem for one in candidates.left()])
     files = [one.file for one in candidates.left()]
     samples = [account.candidates[row] for row in candidates.rows.tolist()]
-    candidates.keep(judge_pictures(rules, samples, files, account.drops, before=before, after=after))
+    candidates.keep(judge_pictures(rules, samples, files, account.drops, elsewhere=elsewhere))
     if faces == "one":
         candidates.drop("no face", [len(one.found.boxes) == 0 for one in candidates.left()])
         candidates.drop("several faces", [len(one.found.boxes) > 1 for one in candidates.left()])

@@ -26,14 +26,19 @@ def is_url(location: str) -> bool:
 def join(folder: str, path: str) -> str:
     """Return where a path within a folder is; a URL stands for itself, and so does an absolute path in a folder of this machine.
 
-    In an object store `..` is no folder above, so it is resolved here.
+    To an object store `..` is a name like any other, so it is resolved here, where that leads to no other bucket.
     """
     if is_url(path):
         return path
     if not is_url(folder):
         return str(Path(folder) / path)
+    whole = f"{folder.rstrip('/')}/{path.lstrip('/')}"
+    if not {".", ".."} & set(path.split("/")):
+        return whole
     scheme, _, place = folder.partition("://")
-    return f"{scheme}://{normpath(f'{place}/{path}')}"
+    bucket, _, inside = place.partition("/")
+    resolved = normpath(f"{inside}/{path}".lstrip("/"))
+    return whole if resolved.startswith("..") else f"{scheme}://{bucket}/{resolved}"
 
 
 def parent(location: str) -> str:
@@ -69,14 +74,13 @@ def list_files(folder: str) -> list[str]:
 
 
 def _files_below(top: Path) -> Iterator[Path]:
-    """Yield the files of a folder and its subfolders, also behind links; a link to a folder that it lies in is passed over."""
-    above = {top: frozenset({top.resolve()})}
+    """Yield the files of a folder and its subfolders, also behind links: each folder once, by whichever way comes first."""
+    seen = {top.resolve()}
     for folder, subfolders, names in os.walk(top, followlinks=True, onerror=_raise):
-        here = above.pop(Path(folder))
         yield from (path for name in names if (path := Path(folder, name)).is_file())
-        places = {name: Path(folder, name).resolve() for name in subfolders}
-        subfolders[:] = [name for name in subfolders if places[name] not in here]
-        above |= {Path(folder, name): here | {places[name]} for name in subfolders}
+        places = {Path(folder, name).resolve(): name for name in sorted(subfolders, reverse=True)}  # of two links the first
+        subfolders[:] = sorted(name for place, name in places.items() if place not in seen)
+        seen |= places.keys()
 
 
 def _raise(error: OSError) -> None:

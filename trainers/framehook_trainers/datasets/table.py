@@ -23,7 +23,8 @@ def read(location: str) -> Reading:
     `second_face_score`. An empty cell is an unknown. A cell that cannot be meant leaves its row out, counted.
 
     Raises:
-        UsageError: a column is missing.
+        UsageError: a column is missing, or there twice; or the columns are not separated by commas.
+        SourceError: no text in UTF-8, or no table, or a row has more cells than there are columns.
     """
     samples = []
     drops = Drops()
@@ -65,7 +66,7 @@ def read_rows(location: str, *, needed: Sequence[str], one_of: Sequence[str] = (
         one_of: columns of which at least one must be there.
 
     Raises:
-        UsageError: a column is missing.
+        UsageError: a column is missing, or there twice; or the columns are not separated by commas.
         SourceError: no text in UTF-8, or no table, or a row has more cells than there are columns.
     """
     try:
@@ -74,6 +75,8 @@ def read_rows(location: str, *, needed: Sequence[str], one_of: Sequence[str] = (
         raise SourceError(f"'{location}' is no text in UTF-8 ({error}): save it in that encoding") from error
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)  # else an open quote swallows all that follows
     columns = [column.strip().lower() for column in next(lines, [])]
+    while columns and not columns[-1]:  # as some spreadsheets write
+        columns.pop()
     have = f"it has: {', '.join(columns)}" if columns else "its first line is empty"
     if len(columns) == 1 and (other := next((mark for mark in ";\t|" if mark in columns[0]), "")):
         raise UsageError(f"'{location}' separates its columns by {other!r}, and not by commas: save it with commas")

@@ -141,6 +141,7 @@ def predicted_against_true(answers: Answers, labels: Labels) -> Figure:
     figure = Figure(figsize=(7.0, 5.8), layout="constrained")
     axes = figure.add_subplot()
     if len(true):
+        said = said.clip(0, _OLDEST + 20)  # what a network that learnt nothing says may lie anywhere
         counts, _, _, image = axes.hist2d(
             true, said, bins=(edges, np.arange(0, _OLDEST + 22, 2.0)), cmap="Blues", norm=LogNorm(vmin=0.4)
         )
