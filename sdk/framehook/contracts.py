@@ -1,5 +1,6 @@
 """What a plugin must offer: Protocols of one to three methods, batch in and batch out, same length and same order."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -198,5 +199,5 @@ def keeps(stage: object, protocol: type[Contract]) -> TypeGuard[Contract]:
 def _members(protocol: type) -> frozenset[tuple[str, bool]]:
     """Return the names that a Protocol asks for, and whether each is a method."""
     bases = [base for base in protocol.__mro__ if base not in (object, Generic, Protocol)]
-    found = [(name, vars(base).get(name)) for base in bases for name in {*vars(base), *vars(base).get("__annotations__", ())}]
+    found = [(name, vars(base).get(name)) for base in bases for name in {*vars(base), *inspect.get_annotations(base)}]
     return frozenset((name, callable(what)) for name, what in found if name == "__iter__" or not name.startswith("_"))
