@@ -12,6 +12,7 @@ from framehook import hookspecs
 from framehook.contracts import AmendingSink, Sink, StreamSink, keeps
 from framehook.errors import FramehookError, StageError
 from framehook.frame import StreamInfo
+from framehook.leaving import close_quietly
 from framehook.results import FrameResult, StreamStatistics
 from framehook.stream_state import StreamState
 
@@ -164,7 +165,7 @@ class Delivery:
                 self._sinks = [other for other in self._sinks if other is not entry]  # two sinks may be equal
                 self._amending = [other for other in self._amending if other is not sink]
                 self._lost += (name,)
-                _close_quietly(sink)
+                close_quietly(sink)
         if failures and self._on_error == "raise":
             for failure in failures[1:]:
                 log.error("%s", failure)
@@ -180,11 +181,3 @@ def _failure(name: str, doing: str, cause: BaseException) -> FramehookError:
     error = StageError(f"sink '{name}' failed {doing}: {type(cause).__name__}: {cause}")
     error.__cause__ = cause
     return error
-
-
-def _close_quietly(sink: Sink) -> None:
-    """Let a failed sink finish what it can; it has been told of already."""
-    try:
-        sink.close()
-    except (Exception, SystemExit) as error:
-        log.debug("closing a failed sink failed too: %s", error)

@@ -1,4 +1,4 @@
-"""What a program leaves open is closed at its end, while the threads are still there to finish the files."""
+"""Closing what nobody else closes: what has failed, and what a program leaves open, while its threads can still finish files."""
 
 import atexit
 import logging
@@ -11,11 +11,19 @@ log = logging.getLogger("framehook")
 
 
 class Closable(Protocol):
-    """A run or a session."""
+    """A run, a session, a sink or a source."""
 
     def close(self) -> None:
-        """Finish its files; a second call is harmless."""
+        """Finish its files and let go of its devices; a second call is harmless."""
         ...
+
+
+def close_quietly(failed: Closable) -> None:
+    """Let what has failed, and was told of, finish what it can: it may well fail once more."""
+    try:
+        failed.close()
+    except (Exception, SystemExit) as error:
+        log.debug("closing %s, which had failed, failed too: %s", type(failed).__name__, error)
 
 
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()

@@ -11,6 +11,7 @@ from framehook import returned
 from framehook.contracts import DamageReporter, Source, keeps
 from framehook.errors import SourceError
 from framehook.frame import Frame, Image, Picture
+from framehook.leaving import close_quietly
 from framehook.results import Event
 
 log = logging.getLogger("framehook")
@@ -70,8 +71,10 @@ class ReconnectingSource:
         self._lost_seconds = 0.0  # of the outages that are over
         self._first_loss = ""
         self._told: set[str] = set()  # what was said of this outage: a night has thousands of attempts
-        self._source = self._connect(patient=patient)
-        self.info = self._source.info
+        source = self._connect(patient=patient)
+        assert source is not None  # which has no end before its first frame
+        self._source = source
+        self.info = source.info
 
     @property
     def damaged(self) -> int:
@@ -167,23 +170,18 @@ class ReconnectingSource:
 
     def _reconnect(self) -> bool:
         """Open it again, and say whether there is more of it to come."""
-        _close_quietly(self._source)
+        close_quietly(self._source)
         if not self._wait():
             return False
         before = self.damaged
-        try:
-            source = self._connect(patient=True)
-        except TimeoutError:
+        source = self._connect(patient=True)
+        if source is None:
             return False
         self._source, self._damaged_before = source, before
         return source.info.live  # else a playlist that has got its end meanwhile
 
-    def _connect(self, *, patient: bool) -> Source:
-        """Return a connection.
-
-        Raises:
-            TimeoutError: the stream's end has come before there was one.
-        """
+    def _connect(self, *, patient: bool) -> Source | None:
+        """Return a connection; None where the stream's end has come before there was one."""
         while True:
             try:
                 source = self._open()
@@ -192,15 +190,15 @@ class ReconnectingSource:
                     raise
                 self._say(str(error))
                 if not self._wait():
-                    raise TimeoutError from error
+                    return None
                 continue
             try:
                 name = returned.info(source).name
             except ValueError:
-                _close_quietly(source)
+                close_quietly(source)
                 raise
             if self._stopping.is_set():  # who stopped could not close what was not there yet
-                _close_quietly(source)
+                close_quietly(source)
                 raise StoppedError(f"'{name}' was opened when the run had ended")
             return source
 
@@ -219,14 +217,6 @@ class ReconnectingSource:
 def _is_loss(error: Exception) -> bool:
     """Say whether an error is about a connection, also where a plugin's constructor raised it."""
     return isinstance(error, OSError) or isinstance(error.__cause__, OSError)
-
-
-def _close_quietly(source: Source) -> None:
-    """Let go of a connection that is lost: it may well fail once more."""
-    try:
-        source.close()
-    except Exception as error:
-        log.debug("closing a lost source failed too: %s", error)
 
 
 class _Scaled:

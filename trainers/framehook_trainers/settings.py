@@ -60,6 +60,7 @@ class EarlyStopping:
     """What patience watches, measured on the validation faces."""
 
     def __post_init__(self) -> None:
+        # Recipes that check more call this by its class's name: `super()` does not work in a dataclass with slots.
         if not self.patience:
             refuse_idle(self, "watched", without="patience")
 
