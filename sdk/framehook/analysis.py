@@ -1,9 +1,9 @@
 """What happens to a batch of frames: detect or refine, track, classify, analyze. No threads here."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 from framehook import returned
 from framehook.contracts import Analyzer
@@ -44,17 +44,19 @@ class Analysis:
         items = [Item(state, frame, i, *state.next_frame(frame.seconds)) for i, (state, frame) in enumerate(batch)]
         for item in items:
             item.events = item.state.events_until(item.frame.seconds)
+        for item in {id(item.state): item for item in items if item.state.looks_ahead}.values():
+            item.detect = True  # the last of its stream here: those before it were waiting for it, and it for none
+            item.state.detects_on(item.number, item.frame.seconds)
         error: StageError | None = None
-        turns = [(turn, self._following.in_turn) for turn in _turns(items)]
-        for group, steps in [(items, self._following.before), *turns, (items, self._after)]:
-            for step in steps:
-                group = [item for item in group if item.place < len(items)]  # what comes after a failure is not delivered
-                outcome = attempt(step, group)
-                if outcome.of_batch is not None:
-                    self._tell_of_batch(outcome.of_batch, group)
-                if outcome.error is not None:
-                    error = outcome.error
-                    items = items[: group[outcome.good].place]
+        after = ((items, step) for step in self._after)
+        for group, step in chain(self._following.rounds(items), after):
+            group = [item for item in group if item.place < len(items)]  # what comes after a failure is not delivered
+            outcome = attempt(step, group)
+            if outcome.of_batch is not None:
+                self._tell_of_batch(outcome.of_batch, group)
+            if outcome.error is not None:
+                error = outcome.error
+                items = items[: group[outcome.good].place]
         for item in items:
             item.state.counters.count(item.detections)
         return [item.result() for item in items], error
@@ -109,16 +111,3 @@ class Analysis:
 
 def _analyzed(analyzer: Analyzer, before: FrameResult) -> FrameResult:
     return returned.result(analyzer.analyze(before))
-
-
-def _turns(items: list[Item]) -> list[list[Item]]:
-    """Return the first frames of all streams, then the second, and so on: following one frame needs the one before."""
-    turns: list[list[Item]] = []
-    taken: Counter[int] = Counter()
-    for item in items:
-        turn = taken[id(item.state)]
-        if turn == len(turns):
-            turns.append([])
-        turns[turn].append(item)
-        taken[id(item.state)] += 1
-    return turns

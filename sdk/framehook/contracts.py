@@ -104,10 +104,16 @@ class Detector(Protocol):
 
 @runtime_checkable
 class Refiner(Protocol):
-    """What a detector may also offer: to find again what was near these boxes a moment ago, at a fraction of the cost."""
+    """What a detector may also offer: to find again what was near these boxes a moment ago, at a fraction of the cost.
+
+    Of a recording it is also asked what was near them a moment before, and of many frames at once, in any order.
+    """
 
     def refine(self, frames: Sequence[Frame], near: Sequence[Detections]) -> Sequence[Detections]:
-        """Return what is left of `near` in each frame, with new boxes and scores and the same tracks."""
+        """Return what is left of `near` in each frame, with new boxes and scores and the same tracks.
+
+        These tell the things of one frame apart, and may be other numbers than those that the tracker gives.
+        """
         ...
 
 

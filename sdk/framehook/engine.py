@@ -23,7 +23,7 @@ from framehook.analysis import Analysis
 from framehook.contracts import DamageReporter, Source, keeps
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
-from framehook.frame import Frame
+from framehook.frame import Frame, StreamInfo
 from framehook.inbox import Inbox
 from framehook.reconnecting import ReconnectingSource, StoppedError
 from framehook.results import Event, FrameResult, StreamStatistics
@@ -37,6 +37,7 @@ log = logging.getLogger("framehook")
 _LATE_SECONDS = 0.5
 _WAIT_FOR_A_SOURCE_SECONDS = 5.0
 _GRACE_SECONDS = 0.2  # for sources to end by themselves before they are closed from here
+_AHEAD_FRAMES, _AHEAD_BYTES = 32, 1 << 27  # of a recorded stream that may wait: in both, more than lies between two detections
 _RECORDED_AT_ONCE = 2  # one decodes ahead while the other is analysed: more would only hold memory
 
 
@@ -107,9 +108,9 @@ class Engine:
         self._batch = batch
         self._reconnect_seconds = reconnect_seconds
         self._recorded = deque(stream for stream in self._streams if not stream.spec.live)
-        self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), capacity=2 * batch)
-        live = any(stream.may_be_live for stream in self._streams)
-        waiting = 1 if live else 2 * batch  # results of a live stream that wait grow old
+        self._may_be_live = any(stream.may_be_live for stream in self._streams)
+        self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), together=self._together)
+        waiting = 1 if self._may_be_live else 2 * batch  # results of a live stream that wait grow old
         self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=waiting)
         self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=waiting)
         self._decoders: list[threading.Thread] = []
@@ -303,6 +304,7 @@ class Engine:
 
     def _decode_frames(self, stream: _Stream, source: Source) -> None:
         counters = stream.counters
+        room = self._room(source.info)
         with closing(self._selection.of(returned.frames(source), live=source.info.live)) as frames:
             while True:
                 start = time.perf_counter()
@@ -314,7 +316,7 @@ class Engine:
                     counters.spend("decode", time.perf_counter() - start)
                 counters.decoded += 1
                 if frame is not None:
-                    taken, dropped = self._inbox.put(stream, (frame, time.perf_counter()), live=source.info.live)
+                    taken, dropped = self._inbox.put(stream, (frame, time.perf_counter()), live=source.info.live, room=room)
                     counters.dropped += dropped
                     if not taken:
                         counters.interrupted = True
@@ -351,8 +353,24 @@ class Engine:
 
     def _state(self, stream: _Stream, frame: Frame) -> StreamState:
         if stream.state is None:
-            stream.state = StreamState(frame.stream, self._stages, stream.counters, stream.happened)
+            recorded = not self._may_be_live  # a live stream would wait while much of a recorded one is analysed at once
+            stream.state = StreamState(frame.stream, self._stages, stream.counters, stream.happened, recorded=recorded)
         return stream.state
+
+    def _room(self, info: StreamInfo) -> int:
+        """Return how many frames of a recorded stream may wait for inference."""
+        usual = 2 * self._batch
+        if self._may_be_live:
+            return usual
+        return max(usual, min(_AHEAD_FRAMES, _AHEAD_BYTES // max(info.width * info.height * 3 // 2, 1)))
+
+    def _together(self, stream: _Stream, waiting: Sequence[_Waiting]) -> int | None:
+        """Return how many frames there are up to the next one to detect on, where those before it wait for it."""
+        state = self._state(stream, waiting[0][0])
+        if not state.looks_ahead:
+            return None
+        due = (i for i, (frame, _) in enumerate(waiting) if state.is_due(frame.seconds, before=i))
+        return next(due, -1) + 1
 
     def _deliver(self) -> None:
         failure: FramehookError | None = None

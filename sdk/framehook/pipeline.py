@@ -37,11 +37,11 @@ class Pipeline:
         sinks: take results somewhere.
         device: `auto`, `cpu` or `cuda`, for every plugin that has an option `device`.
         out: the folder under which sinks write their relative paths.
-        batch: frames that are analysed at once, at most.
+        batch: frames that are detected on at once, at most; those of files bring along the frames between.
         decode_threads: for each recording; several decode a large one faster, where a GPU would wait for it, but next to damage
             up to that many good frames are lost.
-        detect_every: detect on every n-th frame, and follow in between; None detects three to six times a second where the
-            detector is a `Refiner`, more often where new things turn up, else on every frame.
+        detect_every: detect on every n-th frame, and follow in between; None chooses by the time between frames where the
+            detector is a `Refiner`, more often where new things turn up and in live streams, else detects on every frame.
         classify_every: frames between two looks at a face that is known; None looks about twice a second of the stream's time.
         start: seconds; earlier frames are passed over.
         end: seconds; where the analysis stops; None for the end.

@@ -31,10 +31,12 @@ class Item:
     """Among the stream's processed frames."""
     detect: bool
     """Whether it is detected on."""
+    cut: bool = False
+    """Whether its picture is another one than that before."""
     near: Detections = field(default_factory=Detections.empty)
     """What is to be found again."""
     lost: bool = False
-    """Whether something of it is no longer there, or may not be."""
+    """Whether something of it is no longer there."""
     detections: Detections = field(default_factory=Detections.empty)
     """What is in it, as far as is known."""
     rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))

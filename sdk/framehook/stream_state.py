@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook import geometry
 from framehook.aggregate import TrackAggregator
 from framehook.contracts import Refiner, keeps
 from framehook.detections import NO_TRACK, Detections
@@ -23,10 +22,19 @@ _REVIEW_SECONDS = 0.47  # and then again after half a second; a little less, sin
 _FORGET_FRAMES = 20_000
 _GLANCE_SIDE = 16  # pixels across and down that two pictures are compared by
 _CUT = 30.0  # mean difference of these, of 255 and without their means: on real clips moving cameras stay below 13, a cut has 70
-# Between detections where a refiner follows: every 5th frame at 30 frames/s where something is new. One that finds nothing new
-# has the next one wait longer. benchmarks/refine.py measures the recall: 97.1 % over ten starts, 96.9 % with at most 0.32 s.
-_DETECT_SECONDS, _AT_MOST_SECONDS, _LONGER = 0.15, 0.29, 1.5
-_SAME = 0.3  # intersection over union with something in the frame before
+_LONGER = 1.5  # a detection that finds nothing new has the next one wait so many times longer
+
+
+class _Waits(NamedTuple):
+    """Seconds between detections where a refiner looks in between; benchmarks/refine.py measures the recall."""
+
+    least: float
+    """Where something is new."""
+    most: float
+
+
+_ONE_SIDED = _Waits(0.15, 0.29)  # every 5th frame at 30 frames/s
+_BOTH_SIDED = _Waits(0.39, 0.79)  # every 12th to 24th, a little less since no frame falls exactly there
 
 
 @dataclass(slots=True)
@@ -96,9 +104,25 @@ class _Looks(NamedTuple):
 
 
 class StreamState:
-    """What is remembered of one stream from frame to frame."""
+    """What is remembered of one stream from frame to frame.
 
-    def __init__(self, stream: StreamInfo, stages: Stages, counters: Counters, happened: deque[Event] | None = None) -> None:
+    Args:
+        stream: what is known of it.
+        stages: what is done to its frames.
+        counters: its statistics.
+        happened: to its source, filled by whoever reads that.
+        recorded: its frames can wait for later ones, so that what is between two detections is looked at from both sides.
+    """
+
+    def __init__(
+        self,
+        stream: StreamInfo,
+        stages: Stages,
+        counters: Counters,
+        happened: deque[Event] | None = None,
+        *,
+        recorded: bool = False,
+    ) -> None:
         self.stream = stream
         self.counters = counters
         self._happened = deque() if happened is None else happened
@@ -107,12 +131,18 @@ class StreamState:
         self.analyzers = [make() for make in stages.make_analyzers]
         self.last = Detections.empty()
         """What was found in the last frame that was really looked at, without attributes."""
+        self.last_seconds = 0.0
+        """The time of that frame."""
         self._glance: NDArray[np.float32] | None = None
         self._frames = 0
         self._detected: tuple[int, float] | None = None  # number and seconds of the last frame that was to be detected on
-        follows = self.tracker is not None and (stages.detect_every is not None or keeps(stages.detector, Refiner))
+        refines = self.tracker is not None and keeps(stages.detector, Refiner)
+        follows = self.tracker is not None and (stages.detect_every is not None or refines)
         self._detect_every = stages.detect_every if follows else 1
-        self._detect_seconds = _DETECT_SECONDS
+        self.looks_ahead = recorded and refines and self._detect_every != 1
+        """Whether frames wait for the next one that is detected on."""
+        self._waits = _BOTH_SIDED if self.looks_ahead else _ONE_SIDED
+        self._detect_seconds = self._waits.least
         self._looks: dict[int, _Looks] = {}  # by track
         self._classify_every = stages.classify_every
 
@@ -122,17 +152,24 @@ class StreamState:
         Args:
             seconds: the frame's time.
         """
-        number = self._frames
+        number, due = self._frames, self.is_due(seconds)
         self._frames += 1
-        if self._detected is None:
-            due = True
-        elif self._detect_every is not None:
-            due = number - self._detected[0] >= self._detect_every
-        else:
-            due = not 0 <= seconds - self._detected[1] < self._detect_seconds
         if due:
             self.detects_on(number, seconds)
         return number, due
+
+    def is_due(self, seconds: float, *, before: int = 0) -> bool:
+        """Say whether a frame that is to come is one to detect on.
+
+        Args:
+            seconds: the frame's time.
+            before: how many come before it.
+        """
+        if self._detected is None:
+            return True
+        if self._detect_every is not None:
+            return self._frames + before - self._detected[0] >= self._detect_every
+        return not 0 <= seconds - self._detected[1] < self._detect_seconds
 
     def events_until(self, seconds: float) -> tuple[Event, ...]:
         """Return what happened to the source before a frame, and was in no result yet.
@@ -156,13 +193,12 @@ class StreamState:
         Args:
             seconds: the time of the frame in question.
         """
-        self._detect_seconds = _DETECT_SECONDS
-        return self._detected is None or not 0 <= seconds - self._detected[1] < _DETECT_SECONDS
+        self._detect_seconds = self._waits.least
+        return self._detected is None or not 0 <= seconds - self._detected[1] < self._waits.least
 
-    def take_in_found(self, found: Detections) -> None:
-        """Plan the next detection by what one has just found: where nothing is new it may wait longer."""
-        new = geometry.iou(found.boxes, self.last.boxes).max(axis=1, initial=0) < _SAME
-        self._detect_seconds = _DETECT_SECONDS if new.any() else min(self._detect_seconds * _LONGER, _AT_MOST_SECONDS)
+    def take_in_found(self, *, new: bool) -> None:
+        """Plan the next detection: it may wait longer where the last one found nothing new."""
+        self._detect_seconds = self._waits.least if new else min(self._detect_seconds * _LONGER, self._waits.most)
 
     def shows_another_scene(self, image: Image) -> bool:
         """Take in a picture that is looked at: say whether it has little to do with the one before."""
