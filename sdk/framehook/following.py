@@ -10,7 +10,7 @@ import numpy as np
 from framehook import geometry, returned
 from framehook.contracts import Refiner, Tracker, keeps
 from framehook.detections import NO_TRACK, Detections
-from framehook.spans import Span, Start
+from framehook.spans import Span, Start, bare
 from framehook.stages import Stages
 from framehook.steps import Item, Step, ask
 
@@ -57,6 +57,7 @@ class Following:
 
     def _between(self, items: list[Item]) -> Iterator[Round]:
         """Look for the faces of the frames that are detected on in those before, and detect where one is lost."""
+        yield _first_between(items), Step(self._remember, batched=False)
         spans = _spans(items)
         looked_at = [item for span in spans for item in ([] if span.empty else span.items) + [span.end]]
         yield looked_at, Step(self._glance, batched=False)
@@ -96,6 +97,13 @@ class Following:
             item.state.detects_on(item.number, item.frame.seconds)
         self._detect(items)
 
+    def _remember(self, items: list[Item]) -> None:
+        """Say where those should be that were lost from sight before."""
+        for item in items:
+            if item.state.tracker is not None:
+                expected = self._expected(item.state.tracker, item)
+                item.near = expected[~np.isin(expected.tracks, item.state.last.tracks)]
+
     def _glance(self, items: list[Item]) -> None:
         for item in items:
             item.cut = item.state.shows_another_scene(item.frame.image)
@@ -111,10 +119,11 @@ class Following:
             if self._refiner and (item.detect or len(item.near)):
                 self._glance([item])
 
+    def _expected(self, tracker: Tracker, item: Item) -> Detections:
+        return bare(self._ask(tracker, "track", [item], lambda: returned.detections(tracker.predict(item.frame))))
+
     def _known(self, tracker: Tracker, item: Item) -> Detections:
-        last = item.state.last
-        expected = self._ask(tracker, "track", [item], lambda: returned.detections(tracker.predict(item.frame)))
-        expected = expected.without_attributes(*expected.attributes)
+        last, expected = item.state.last, self._expected(tracker, item)
         if self._refiner is None:
             return expected[np.isin(expected.tracks, last.tracks)]  # nobody has seen the others, so they are not reported
         return Detections.concatenate([expected, last[last.tracks == NO_TRACK]])  # those are too new to be expected
@@ -154,7 +163,7 @@ class Following:
         for item in items:
             if (tracker := item.state.tracker) is not None and self.really_looked_at(item):
                 item.detections = self._ask(tracker, "track", [item], partial(_tracked, tracker, item))
-                item.state.last = item.detections.without_attributes(*item.detections.attributes)
+                item.state.last = bare(item.detections)
                 item.state.last_seconds = item.frame.seconds
 
 
@@ -169,6 +178,14 @@ def _parted(items: list[Item]) -> tuple[list[Item], list[Item]]:
     return enclosed, [item for item in items if item.place > last.get(id(item.state), -1)]
 
 
+def _first_between(items: list[Item]) -> list[Item]:
+    """Return the first frame of each stream, if it is not detected on."""
+    firsts: dict[int, Item] = {}
+    for item in items:
+        firsts.setdefault(id(item.state), item)
+    return [item for item in firsts.values() if not item.detect]
+
+
 def _spans(items: list[Item]) -> list[Span]:
     """Return the spans that the frames make that are detected on, of each stream."""
     spans: list[Span] = []
@@ -179,10 +196,11 @@ def _spans(items: list[Item]) -> list[Span]:
         if not item.detect:
             between[id(state)].append(item)
             continue
-        start = starts.get(id(state), Start(state.last_seconds, state.last))
-        spans.append(Span(between.pop(id(state), []), start=start, end=item))
-        found = item.detections
-        starts[id(state)] = Start(item.frame.seconds, found.without_attributes(*found.attributes))
+        inner = between.pop(id(state), [])
+        missing = inner[0].near if inner else Detections.empty()
+        start = starts.get(id(state), Start(state.last_seconds, state.last, missing))
+        spans.append(Span(inner, start=start, end=item))
+        starts[id(state)] = Start.at(item)
     return spans
 
 

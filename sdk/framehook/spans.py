@@ -1,6 +1,6 @@
 """What is in the frames between two that are detected on: faces that both know, and faces that only one of them does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ from framehook.steps import Item
 
 _REACH = 1.25  # of a face's size: how far it may move from one end to the other, and still be taken for the same
 _RATIO = 1.3  # of the sizes
+_TRY_AGAIN = 3  # frames, until a face that was lost from sight is looked for again: to find that it is not there takes longest
 _SAME = 0.4  # intersection over union, of two ways to the same face
 _WORTH_A_DETECTION_SECONDS = 0.58  # shorter spans gained nothing by another detection in their middle, and busy scenes have many
 
@@ -23,8 +24,15 @@ class Start:
     """The frame before a span's first."""
 
     seconds: float
-    detections: Detections
-    """What is known of it, without attributes."""
+    faces: Detections
+    """What is in it, without attributes."""
+    missing: Detections = field(default_factory=Detections.empty)
+    """What was lost from sight before, where it should be."""
+
+    @classmethod
+    def at(cls, item: Item) -> "Start":
+        """Return a frame that was detected on as a start."""
+        return cls(item.frame.seconds, bare(item.detections))
 
 
 @dataclass(slots=True)
@@ -41,13 +49,16 @@ class _Trail:
     """Where it was last."""
     moved: _Box
     """How it moves from there, a little damped."""
+    missing: bool
+    """Whether it was lost from sight before, and has not turned up again."""
 
 
 class Span:
     """The frames between two, and what is to be looked for in each.
 
     A face that both ends know is looked for on the straight way between its two places, one that only one end knows in frame
-    after frame from there. Frames are asked for with their `Item.near`; there, `tracks` only tells the faces apart.
+    after frame from there, and one that was lost from sight before now and then, until it is there again. Frames are asked
+    for with their `Item.near`; there, `tracks` only tells the faces apart.
 
     Args:
         items: the frames between, in order.
@@ -59,20 +70,20 @@ class Span:
         self.items = items
         self.end = end
         self._start = start
-        before = start.detections
-        after = Detections.empty() if end.cut else end.detections.without_attributes(*end.detections.attributes)
-        self._faces = Detections.concatenate([before, after])  # numbered by their rows
-        first, second = _pairs(self._faces[: len(before)], self._faces[len(before) :])
-        self._pairs = np.stack([first, second + len(before)], axis=1)  # (n, 2) rows
+        after = Detections.empty() if end.cut else bare(end.detections)
+        self._faces = Detections.concatenate([start.faces, start.missing, after])  # numbered by their rows
+        self._seen, before = len(start.faces), len(start.faces) + len(start.missing)
+        first, second = _pairs(self._faces[:before], self._faces[before:])
+        self._pairs = np.stack([first, second + before], axis=1)  # (n, 2) rows
         self._found: list[list[Detections]] = [[] for _ in items]
         alone = np.setdiff1d(np.arange(len(self._faces)), self._pairs)
-        self.new = end.cut or bool((alone >= len(before)).any())
+        self.new = end.cut or bool((alone >= before).any())
         """Whether the end knows a face that the start does not."""
         self.lost = False
         """Whether a face was not found where it should be."""
         self.done = False
         """Whether all faces were looked for as far as they go."""
-        self._trails = [self._trail(row, onward=row < len(before)) for row in alone.tolist()] if items else []
+        self._trails = [self._trail(row, onward=row < before) for row in alone.tolist()] if items else []
 
     @property
     def empty(self) -> bool:
@@ -91,11 +102,10 @@ class Span:
 
     def parted(self) -> tuple["Span", "Span"]:
         """Return the spans before and after the middle, which was detected on."""
-        at, middle = len(self.items) // 2, self.middle
-        known = Start(middle.frame.seconds, middle.detections.without_attributes(*middle.detections.attributes))
+        at = len(self.items) // 2
         return (
-            Span(self.items[:at], start=self._start, end=middle),
-            Span(self.items[at + 1 :], start=known, end=self.end),
+            Span(self.items[:at], start=self._start, end=self.middle),
+            Span(self.items[at + 1 :], start=Start.at(self.middle), end=self.end),
         )
 
     def ask(self) -> list[Item]:
@@ -113,7 +123,8 @@ class Span:
         if self._trails:
             self._take_trails()
         else:
-            self.lost |= any(len(item.detections) < len(self._pairs) for item in self.items)
+            there = np.count_nonzero(self._pairs[:, 0] < self._seen)
+            self.lost |= any(len(item.detections) < there for item in self.items)
             self.done = True
 
     def settle(self) -> None:
@@ -139,16 +150,23 @@ class Span:
         for trail in self._trails:
             found = self._found[trail.place][-1]
             boxes = found.boxes[found.tracks == trail.row + 1]
-            self.lost |= not len(boxes)
-            trail.place += trail.onward
-            if len(boxes) and 0 <= trail.place < len(self.items):
+            if len(boxes):
                 trail.moved, trail.box = (boxes[0] - trail.box) / 2, boxes[0]
+                trail.place += trail.onward
+                trail.missing = False
+            elif trail.missing:
+                trail.place += _TRY_AGAIN
+            else:
+                self.lost = True
+                continue
+            if 0 <= trail.place < len(self.items):
                 still.append(trail)
         self._trails = still
 
     def _trail(self, row: int, *, onward: bool) -> _Trail:
         box = self._faces.boxes[row]
-        return _Trail(row, 1 if onward else -1, 0 if onward else len(self.items) - 1, box, np.zeros_like(box))
+        missing = onward and row >= self._seen
+        return _Trail(row, 1 if onward else -1, 0 if onward else len(self.items) - 1, box, np.zeros_like(box), missing)
 
     def _ask(self, place: int, rows: Any, boxes: _Box) -> None:
         item, faces = self.items[place], self._faces
@@ -161,6 +179,11 @@ class Span:
         """Return how much of the way from the start to the end a frame has behind it, 0 to 1."""
         length = self.end.frame.seconds - self._start.seconds
         return min(max((item.frame.seconds - self._start.seconds) / length, 0.0), 1.0) if length > 0 else 0.5
+
+
+def bare(detections: Detections) -> Detections:
+    """Return detections without what a detector or a classifier has said of them."""
+    return detections.without_attributes(*detections.attributes)
 
 
 def _pairs(before: Detections, after: Detections) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,18 +17,20 @@ FACE = (10, 10, 30, 30)
 class World:
     """A detector and refiner of faces whose places are known: `places[name](index)` is a box, or None where it is not to be seen.
 
-    Detection finds what is there, refining what is there and overlaps what is near. It remembers what it was asked.
+    Detection finds what is there, except in the frames that it overlooks, refining what is there and overlaps what is near.
+    It remembers what it was asked.
     """
 
-    def __init__(self, *, fail_at=-1, words=None, **places):
+    def __init__(self, *, overlooks=(), fail_at=-1, words=None, **places):
         self._places = places
+        self._overlooks = overlooks
         self._fail_at = fail_at
         self._words = words or {}
         self.detected, self.refined, self.near = [], [], {}
 
     def detect(self, frames):
         self.detected += [frame.index for frame in frames]
-        return [self._of(frame.index) for frame in frames]
+        return [self._of(frame.index)[[] if frame.index in self._overlooks else slice(None)] for frame in frames]
 
     def refine(self, frames, near):
         if any(frame.index == self._fail_at for frame in frames):
@@ -137,6 +139,25 @@ def test_who_is_new_at_an_end_has_the_next_detection_come_sooner(tmp_path):
     world = World(one=still(), two=still((40, 10, 60, 30), first=20))
     analysed(world, tmp_path / "a.mp4", frames=60)
     assert world.detected == [0, 12, 30, 21, 42, 59]  # 0.6 s, of which a half again where the second one was lost; then 0.4 s
+
+
+class Remembering(OrderTracker):
+    """Expects the face for ever."""
+
+    def predict(self, frame):
+        return Detections(boxes=[FACE], tracks=[1])
+
+
+def test_a_face_that_was_lost_from_sight_is_looked_for_now_and_then(tmp_path):
+    world = World(face=lambda index: FACE if not 10 <= index <= 16 else None, overlooks=(12, 24))
+    results = analysed(world, tmp_path / "a.mp4", frames=25, detect_every=12, tracker=Remembering())
+    assert seen(results) == [1] * 10 + [0] * 9 + [1] * 5 + [0]  # in frames 13 and 16 in vain
+
+
+def test_that_it_is_not_there_is_no_reason_to_detect(tmp_path):
+    world = World(face=still(last=0))
+    analysed(world, tmp_path / "a.mp4", frames=49, detect_every=24, tracker=Remembering())
+    assert world.detected == [0, 24, 12, 48]  # its loss was
 
 
 def test_where_nothing_is_known_nobody_looks(tmp_path):
