@@ -84,6 +84,15 @@ def test_detections_are_far_apart_and_the_last_frame_has_one(tmp_path):
     assert world.detected == [0, 12, 30, 54, 78, 79]  # after 0.4, 0.6, and then 0.8 s
 
 
+def test_what_is_found_does_not_hang_on_the_batch(tmp_path):
+    boxes = []
+    for batch in (1, 3, 16):
+        world = World(one=moving(0, 10, first=5, last=50), two=still((40, 30, 60, 46), first=33))
+        results = analysed(world, tmp_path / "a.mp4", frames=60, batch=batch)
+        boxes.append([result.detections.boxes.tolist() for result in results])
+    assert boxes[0] == boxes[1] == boxes[2]
+
+
 def test_frames_between_two_detections_are_looked_at_together(tmp_path):
     world = World(face=still())
     analysed(world, tmp_path / "a.mp4", frames=13)

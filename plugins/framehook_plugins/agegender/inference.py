@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.outputs import Decoded, Decoder, Prediction
@@ -152,4 +152,13 @@ def fuse_batch_norms(network: nn.Module) -> None:
         for i in range(len(sequence) - 1):
             convolution, norm = sequence[i], sequence[i + 1]
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                sequence[i], sequence[i + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight,
+                    convolution.bias,
+                    norm.get_buffer("running_mean"),
+                    norm.get_buffer("running_var"),
+                    norm.eps,
+                    norm.weight,
+                    norm.bias,
+                )
+                sequence[i + 1] = nn.Identity()
