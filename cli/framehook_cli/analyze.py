@@ -23,6 +23,10 @@ from framehook_cli.outputs import check_writable, counted, meter, verbosity
 from framehook_cli.resuming import left_over
 
 _DEFAULT_SINKS = ("csv", "jsonl")
+_FPS_HELP = (
+    "Analyse at most F frames a second of the stream's time. Frames more than 1.5 s apart need a tracker that waits longer, "
+    "such as --tracker iou:gap_seconds=5."
+)
 
 
 @click.command()
@@ -37,8 +41,8 @@ _DEFAULT_SINKS = ("csv", "jsonl")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where the networks run.  [default: auto]")
 @click.option("--start", type=float, metavar="SECONDS", help="Pass over what comes before.")
 @click.option("--end", type=float, metavar="SECONDS", help="Stop there.")
-@click.option("--every", type=int, metavar="N", help="Analyse every N-th frame.")
-@click.option("--fps", type=float, metavar="F", help="Analyse at most F frames a second of the stream's time.")
+@click.option("--every", type=int, metavar="N", help="Analyse every N-th frame; of frames far apart see --fps.")
+@click.option("--fps", type=float, metavar="F", help=_FPS_HELP)
 @click.option("--detect-every", type=int, metavar="N", help="Detect on every N-th of these, and follow in between.")
 @click.option("--reconnect", type=float, metavar="SECONDS", help="Open a camera that is lost again, every so often.")
 @click.option("--annotate", is_flag=True, help="Also write the video with what was found drawn in.")
@@ -98,7 +102,8 @@ def _run(pipeline: Pipeline, specs: list[SourceSpec], out: Path, *, quiet: bool,
     except FramehookError as error:
         failure = error
     except KeyboardInterrupt:
-        click.echo(f"framehook: what was analysed until now is in {out}", err=True)
+        if any(one.processed for one in run.statistics.values()):
+            click.echo(f"framehook: what was analysed until now is in {out}", err=True)
         raise
     finished = list(run.statistics.values())
     if as_json:

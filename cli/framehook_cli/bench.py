@@ -12,7 +12,7 @@ import click
 from framehook import Detections, Frame, Pipeline, Plugins, StreamStatistics, UsageError
 from framehook_cli.demo import make_clip
 from framehook_cli.doctor import examine
-from framehook_cli.outputs import verbosity
+from framehook_cli.outputs import begun, verbosity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def _pass(pipeline: Pipeline, clip: str) -> StreamStatistics:
     specs = pipeline.open_sources(clip)
     if len(specs) != 1:
         raise UsageError(f"the benchmark wants one video, got {len(specs)}: {clip}")
-    with pipeline.run(specs) as run:
+    with begun(), pipeline.run(specs) as run:
         for _ in run:
             pass
     [statistics] = run.statistics.values()

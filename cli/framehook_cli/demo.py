@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from framehook import FrameResult, Image, Pipeline, Plugins, VideoSource, VideoWriter, expand_home
-from framehook_cli.outputs import check_writable, counted, meter, quiet_option, verbose_option
+from framehook_cli.outputs import begun, check_writable, counted, meter, quiet_option, verbose_option
 
 _SIZE = (640, 480)
 _RATE = 25
@@ -27,15 +27,18 @@ def demo(installed: Plugins, out: Path, quiet: bool) -> None:
     """
     out = expand_home(out)
     check_writable(out)
-    clip = make_clip(out / "grace-hopper.mp4")
+    clip = out / "grace-hopper.mp4"
+    check_writable(clip, kind="file")
     pipeline = Pipeline(sinks=["csv", "jsonl", "tracks", "video", "summary"], out=out, plugins=installed)
     last: FrameResult | None = None
-    with pipeline.run(clip) as run, meter(quiet=quiet) as show:
-        for result in run:
-            show(result)
-            last = result if len(result.detections) else last
     folder = out / clip.stem
-    picture = _save_picture(last, folder / "annotated.png") if last is not None else None
+    with begun():
+        make_clip(clip)
+        with pipeline.run(clip) as run, meter(quiet=quiet) as show:
+            for result in run:
+                show(result)
+                last = result if len(result.detections) else last
+        picture = _save_picture(last, folder / "annotated.png") if last is not None else None
     if quiet:
         return
     statistics = run.statistics[clip.stem]

@@ -10,11 +10,13 @@ from typing import Any
 import click
 
 from framehook import FramehookError, Plugins
+from framehook_cli.outputs import json_option, verbose_option
 from framehook_cli.plugins import describe
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on standard output.")
+@json_option
+@verbose_option
 @click.pass_obj
 def doctor(installed: Plugins, as_json: bool) -> int:
     """Say what this machine has, and what is wrong with it. Exit status 1 where something is."""

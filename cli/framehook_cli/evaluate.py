@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from framehook_cli.outputs import check_writable, verbose_option, work_meter
+from framehook_cli.outputs import begun, check_writable, verbose_option, work_meter
 
 FORMATS = ("utkface", "fairface", "imdb-wiki", "table")
 _NAMED = 5  # pictures that cannot be read; the JSON names all
@@ -107,10 +107,11 @@ def evaluate(
     }
     report = {**answered.report(), **given}
     text = json.dumps(report, indent=2, allow_nan=False)
-    if json_file is not None:
-        write_text(json_file, text + "\n")
-    if plots is not None:
-        write_plots(plots, answers=answered.answers, labels=answered.labels, crops_of=answered.crops_of)
+    with begun():
+        if json_file is not None:
+            write_text(json_file, text + "\n")
+        if plots is not None:
+            write_plots(plots, answers=answered.answers, labels=answered.labels, crops_of=answered.crops_of)
     if json_path == "-":
         click.echo(text)
     elif not quiet:

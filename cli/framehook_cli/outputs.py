@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from framehook import FrameResult, OutputError, StreamInfo
+from framehook import FrameResult, OutputError, RunError, StreamInfo, UsageError
 
 _LINE_EVERY_SECONDS = 5.0
 _NEARLY_SECONDS = 0.5  # the last frame starts before the end
@@ -29,6 +29,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the an
 def verbosity(command: Command) -> Command:
     """Give a command `--quiet`, `--verbose` and `--json`."""
     return quiet_option(verbose_option(json_option(command)))
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """Have whatever goes wrong from here on end the command as a run that failed, with 1: what was asked for was begun."""
+    try:
+        yield
+    except UsageError as error:  # such as an OutputError, where the disk is full
+        raise RunError(str(error)) from error
 
 
 def counted(n: int, thing: str) -> str:
@@ -161,7 +170,25 @@ class WorkMeter:
 
 @contextmanager
 def work_meter(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what to call with a step's name, how much of it is done, and of how much, to show the progress."""
+    """Yield what to call with a step's name, how much of it is done, and of how much, to show the progress.
+
+    With its first call the work has begun (`begun`).
+    """
+    at_work = False
+    with ExitStack() as working, _shown(quiet=quiet) as show:
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal at_work
+            if not at_work:
+                working.enter_context(begun())
+            at_work = True
+            show(what, done, total)
+
+        yield tell
+
+
+@contextmanager
+def _shown(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     if quiet:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():

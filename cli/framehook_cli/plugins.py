@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from framehook import KINDS, Plugin, PluginNotFoundError, Plugins, did_you_mean, options_of
+from framehook_cli.outputs import json_option, verbose_option
 
 _WIDE = 1000
 
@@ -19,7 +20,8 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON on standard output.")
+@json_option
+@verbose_option
 @click.pass_obj
 def list_plugins(installed: Plugins, as_json: bool) -> None:
     """List the installed plugins, and those that are broken, with the reason."""
@@ -44,6 +46,7 @@ def list_plugins(installed: Plugins, as_json: bool) -> None:
 
 @plugins.command("show")
 @click.argument("name")
+@verbose_option
 @click.pass_obj
 def show_plugin(installed: Plugins, name: str) -> None:
     """Show what the plugins of that NAME take as options."""

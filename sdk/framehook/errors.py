@@ -8,14 +8,15 @@
     │   ├── OptionError
     │   ├── ConfigError
     │   ├── DeviceError
-    │   └── OutputError (OSError)           the place to write to cannot be written
+    │   └── OutputError (OSError)           the place to write to cannot be written, or is full
     └── RunError (RuntimeError)             the work was begun and could not be finished
         ├── SourceError (OSError)           a source cannot be opened or decoded
         ├── ModelError                      a weights file is damaged or lacks a field
         └── StageError                      a plugin raised: names plugin, stream and frame
 
-The command line answers a `UsageError` with exit status 2 and a `RunError` with 1. Every message is one line that says what was
-got, what was wanted, and what to do.
+The command line answers a `RunError` with exit status 1, and a `UsageError` with 2 as long as nothing was begun: whatever ends
+work that was begun, such as a disk that is full, gives 1. Every message is one line that says what was got, what was wanted, and
+what to do.
 """
 
 import difflib
@@ -31,7 +32,7 @@ class FramehookError(Exception):
 
 
 class UsageError(FramehookError, ValueError):
-    """What was asked for cannot be meant: nothing was started."""
+    """What was asked for cannot be meant. As a rule nothing was started."""
 
 
 class SourceNotFoundError(UsageError, FileNotFoundError):
@@ -59,7 +60,7 @@ class DeviceError(UsageError):
 
 
 class OutputError(UsageError, OSError):
-    """A file or folder that cannot be written."""
+    """A file or folder that cannot be written: told at the start where that shows then, else in the middle of the work."""
 
 
 class RunError(FramehookError, RuntimeError):

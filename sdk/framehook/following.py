@@ -165,6 +165,7 @@ class Following:
                 item.detections = self._ask(tracker, "track", [item], partial(_tracked, tracker, item))
                 item.state.last = bare(item.detections)
                 item.state.last_seconds = item.frame.seconds
+                item.state.counters.spacing.take(item.frame.seconds, item.detections)
 
 
 def _tracked(tracker: Tracker, item: Item) -> Detections:

@@ -13,6 +13,7 @@ from framehook.contracts import Refiner, keeps
 from framehook.detections import NO_TRACK, Detections
 from framehook.frame import Image, StreamInfo
 from framehook.results import Event, StreamStatistics
+from framehook.spacing import Spacing
 from framehook.stages import Stages
 
 # A new track is looked at three times in a row, so that its first reports are steady, and twice more after these waits: frames
@@ -57,6 +58,7 @@ class Counters:
     ended: float | None = None
     lost_sinks: tuple[str, ...] = ()
     highest_track: int = 0
+    spacing: Spacing = field(default_factory=Spacing)
 
     def spend(self, stage: str, seconds: float) -> None:
         """Add to the time spent in a stage."""
@@ -89,7 +91,7 @@ class Counters:
             stage_seconds=dict(self.stage_seconds),
             overhead=seconds / busiest if self.inference_seconds else None,
             interrupted=self.interrupted,
-            warnings=tuple(self.warnings),
+            warnings=(*self.warnings, *self.spacing.warnings()),
             error=self.error,
             lost_sinks=self.lost_sinks,
         )

@@ -58,6 +58,27 @@ def test_one_thing_is_not_told_as_several(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("grey: 1 frame at ")
 
 
+def test_frames_too_far_apart_to_follow_a_face_are_told_of_with_the_remedy(tmp_path, shared_videos, capsys):
+    arguments = [
+        "analyze",
+        str(shared_videos / "wave.mp4"),
+        "--out",
+        str(tmp_path),
+        "--fps",
+        "0.5",
+        "--classifier",
+        "none",
+        *FAST,
+    ]
+    assert run(arguments) == 0
+    assert rows(tmp_path / "wave" / "tracks.csv") == []
+    [warning] = json.loads((tmp_path / "wave" / "summary.json").read_text())["statistics"]["warnings"]
+    assert f"wave: {warning}" in capsys.readouterr().err.splitlines()
+    remedy = warning.partition("(tracker ")[2].rstrip(")")
+    assert run([*arguments, "--tracker", remedy]) == 0
+    assert len(rows(tmp_path / "wave" / "tracks.csv")) == 1
+
+
 def test_a_real_clip_gives_faces_with_tracks_ages_and_genders(tmp_path, shared_videos):
     clip = shared_videos / "head-pose-face-detection-female.gif"
     assert run(["analyze", str(clip), "--out", str(tmp_path), "--annotate", "--quiet", *FAST]) == 0
@@ -325,6 +346,16 @@ def test_json_goes_to_standard_output(tmp_path, clip, capsys):
     assert (stream["stream"], stream["processed"], stream["folder"]) == ("grey", 10, str(tmp_path / "out" / "grey"))
 
 
+def test_ctrl_c_before_any_result_does_not_promise_one(tmp_path, clip, capsys, monkeypatch):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("framehook_cli.analyze.meter", interrupted)
+    assert run(["analyze", str(clip), "--out", str(tmp_path / "out"), *FAST]) == 130
+    assert capsys.readouterr().err.split("\n") == ["", "framehook: interrupted", ""]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
 def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path, sent):
     clip = synthetic_video(tmp_path / "long.mp4", frames=3000, width=320, height=240)
@@ -339,6 +370,7 @@ def test_ctrl_c_leaves_whole_files_and_status_130(tmp_path, sent):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in errors
+    assert f"what was analysed until now is in {tmp_path / 'out'}\n" in errors
     assert "Traceback" not in errors
     written = json.loads(json_file.read_text())
     told = json.loads(summary.read_text())

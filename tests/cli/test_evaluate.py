@@ -125,13 +125,13 @@ BAD = [
     ("no format", {"format": "celebrities"}, 2, "'celebrities' is not one of"),
     ("no weights", {"weights": "nothing"}, 2, "weights 'nothing' are neither a file nor bundled"),
     ("no split", {"only": "nowhere"}, 2, "name a split that 'framehook prepare' wrote"),
-    ("no face", {"faces": "one"}, 2, "none of 12 pictures has the faces that 'one' asks for"),
-    ("no place to write", {"json": "/proc/no/metrics.json"}, 2, "cannot write '/proc/no/metrics.json'"),
+    ("no face", {"faces": "one"}, 1, "none of 12 pictures has the faces that 'one' asks for"),
+    ("no place to write", {"json": "/dev/null/metrics.json"}, 2, "cannot write '/dev/null/metrics.json'"),
 ]
 
 
 @pytest.mark.parametrize(("instead", "status", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_what_cannot_be_meant_gets_one_clear_line_and_status_2(evaluate, capsys, instead, status, message):
+def test_what_goes_wrong_gets_one_clear_line_and_its_status(evaluate, capsys, instead, status, message):
     assert evaluate("--quiet", **instead) == status
 
     lines = capsys.readouterr().err.splitlines()
@@ -144,6 +144,13 @@ def test_damaged_weights_are_told_before_the_pictures_are_read(evaluate, tmp_pat
 
     assert evaluate(weights=tmp_path / "model.safetensors", data="nowhere") == 1
     assert "cannot be read as a safetensors file" in capsys.readouterr().err
+
+
+def test_a_place_that_turns_out_not_to_be_writable_is_a_failure(evaluate, tmp_path, capsys):
+    (tmp_path / "worst-errors.png").mkdir()
+
+    assert evaluate("--plots", tmp_path) == 1
+    assert f"cannot write '{tmp_path / 'worst-errors.png'}'" in capsys.readouterr().err
 
 
 def test_a_place_of_the_wrong_kind_is_told_before_the_pictures_are_read(evaluate, tmp_path, capsys):

@@ -65,6 +65,12 @@ def test_the_demo_says_that_its_folder_is_a_file(tmp_path, capsys):
     assert (tmp_path / "taken").read_text() == "notes"
 
 
+def test_a_demo_whose_results_cannot_be_written_has_failed(tmp_path, capsys):
+    (tmp_path / "grace-hopper" / "detections.csv").mkdir(parents=True)
+    assert run(["demo", "--out", str(tmp_path)]) == 1
+    assert f"cannot write '{tmp_path / 'grace-hopper' / 'detections.csv'}'" in capsys.readouterr().err
+
+
 def test_the_demo_says_where_to_look(tmp_path, capsys):
     assert run(["demo", "--out", str(tmp_path)]) == 0
     assert f"look at: {tmp_path / 'grace-hopper' / 'annotated.png'}" in capsys.readouterr().out
@@ -153,6 +159,13 @@ def test_one_plugin_is_shown_with_its_options(capsys):
     assert "min_face: int, at least 6; default 20\n      the smallest face to look for" in capsys.readouterr().out
     assert run(["plugins", "show", "mtcn"]) == 2
     assert "did you mean 'mtcnn'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["plugins", "list"], ["plugins", "show", "mtcn"]], ids=" ".join)
+def test_who_asks_what_is_wrong_may_ask_for_more(command, capsys):
+    status = run(command)
+    assert run([*command, "--verbose"]) == status
+    assert ("Traceback" in capsys.readouterr().err) is (status == 2)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from framehook import OutputError
 from framehook_cli.main import run
 
 
@@ -70,9 +71,18 @@ def test_every_option_reaches_the_settings(tmp_path, table):
 def test_that_nothing_is_left_is_told_with_the_reason(tmp_path, table, capsys):
     arguments = ["prepare", table, "--out", str(tmp_path / "faces"), "--workers", "1", "--quiet"]
 
-    assert run([*arguments, "--min-score", "0.5"]) == 2
+    assert run([*arguments, "--min-score", "0.5"]) == 1  # what was asked for was begun: it shows only then
 
     assert "no picture is left of 10: score below 0.5: 9 (first: 0.png)" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_in_the_end_is_a_failure(tmp_path, table, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OutputError("no room left")
+
+    monkeypatch.setattr("framehook_trainers.prepare.render", full)
+    assert run(["prepare", table, "--out", str(tmp_path / "faces"), "--workers", "1", "--quiet"]) == 1
+    assert capsys.readouterr().err == "framehook: no room left\n"
 
 
 def test_the_counts_can_be_had_as_json(tmp_path, table, capsys):
