@@ -158,7 +158,7 @@ def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
     """Find all installed plugins, each in its own try.
 
     Args:
-        extra: modules or objects with hook implementations, besides the installed ones.
+        extra: modules or objects with hook implementations, besides the installed ones; one that is installed, too, counts once.
 
     Raises:
         UsageError: `extra` is no list, or holds a name.
@@ -175,8 +175,12 @@ def load_plugins(*, extra: Iterable[object] = ()) -> Plugins:
     for name, distribution, version, load in _candidates(extra):
         with _catching(broken, name, distribution):
             module = load()
+            if any(module is one.module for one in loaded):  # found in two ways, such as installed and in `extra`
+                continue
             _refuse_unknown_hooks(manager, module)
-            manager.register(module, name=f"{distribution}/{name}")
+            if manager.has_plugin(full_name := f"{distribution}/{name}"):
+                raise ValueError(f"there is another plugin '{full_name}' already, with hooks of its own: give one of them")
+            manager.register(module, name=full_name)
             loaded.append(_Loaded(module, name, distribution, version))
 
     def ask() -> tuple[list[Plugin], list[BrokenPlugin]]:

@@ -140,7 +140,7 @@ def test_what_goes_wrong_gets_one_clear_line_and_its_status(evaluate, capsys, in
 
 
 def test_damaged_weights_are_told_before_the_pictures_are_read(evaluate, tmp_path, capsys):
-    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    (tmp_path / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{")
 
     assert evaluate(weights=tmp_path / "model.safetensors", data="nowhere") == 1
     assert "cannot be read as a safetensors file" in capsys.readouterr().err

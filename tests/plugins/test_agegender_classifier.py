@@ -284,9 +284,24 @@ def test_a_graphics_card_that_is_not_there_is_told_at_once(weights):
         AgeGenderClassifier(weights=str(weights), device="cuda")
 
 
-def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
+def test_a_file_of_another_kind_is_refused_before_any_frame(tmp_path):
+    torch.save({"step": 1}, tmp_path / "checkpoint.pt")
+    (tmp_path / "empty.safetensors").touch()
+
+    for name in ("checkpoint.pt", "empty.safetensors"):
+        with pytest.raises(
+            OptionError, match=rf"{name}' are no safetensors file, want what a training run calls model"
+        ) as raised:
+            classifier(tmp_path / name)
+        assert "did you mean" not in str(raised.value)
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(OptionError, match=r"; did you mean '.*/model\.safetensors'\?"):
+        classifier(tmp_path / "checkpoint.pt")
+
+
+def test_a_damaged_file_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
-    path.write_text("hello, I am a pickle")
+    path.write_bytes(bytes(8) + b"{")
 
     with pytest.raises(ModelError, match=r"weights\.safetensors' cannot be read as a safetensors file"):
         classifier(path).classify([make_frame(noise(0))], [faces([0, 0, 50, 50])])

@@ -160,6 +160,26 @@ def test_the_example_plugin_keeps_to_the_public_names(monkeypatch):
     assert Detections.empty().names == ("face",)
 
 
+def test_a_module_that_is_installed_too_counts_once():
+    from framehook_plugins import mtcnn
+
+    plugins = load_plugins(extra=[mtcnn, mtcnn])
+    assert plugins.broken == ()
+    assert plugins.find("detector", "mtcnn").distribution == "framehook"
+
+
+def test_two_plugins_of_one_name_are_told_in_one_line():
+    class Extra:
+        @hookimpl
+        def framehook_register_detectors(self, register):
+            register("extra", lambda: None)
+
+    plugins = load_plugins(extra=[Extra(), Extra()])
+    [broken] = plugins.broken
+    assert broken.reason == "ValueError: there is another plugin 'Extra/Extra' already, with hooks of its own: give one of them"
+    assert plugins.find("detector", "extra").distribution == "Extra"
+
+
 @pytest.mark.parametrize("extra", ["mine", ["mine"], sys], ids=["a name", "names", "a module"])
 def test_extra_plugins_are_a_list_of_modules_or_objects(extra):
     with pytest.raises(UsageError, match="extra must be a list of modules or objects with hooks, got "):

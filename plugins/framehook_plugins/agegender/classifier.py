@@ -138,7 +138,7 @@ def find_weights(name: str) -> Path:
     """Return the file of bundled weights, or of a path.
 
     Raises:
-        OptionError: neither; names the bundled ones.
+        OptionError: neither, which names the bundled ones, or a file of another kind, such as a run's `checkpoint.pt`.
     """
     bundled = {path.stem: path for path in sorted(BUNDLED.glob("*.safetensors"))}
     if name == "default":
@@ -147,10 +147,24 @@ def find_weights(name: str) -> Path:
         return bundled[name]
     path = expand_home(name)
     if path.is_file():
+        _check_kind(path)
         return path
     raise OptionError(
         f"weights '{name}' are neither a file nor bundled; bundled: default, {', '.join(bundled)}{did_you_mean(name, bundled)}"
     )
+
+
+def _check_kind(path: Path) -> None:
+    """Look at a file's beginning, without torch: in safetensors, the length of a header in JSON, 8 bytes, and the header."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(9)
+    except OSError as error:
+        raise OptionError(f"weights '{path}' cannot be read: {error.strerror}") from error
+    if beginning[8:] != b"{":
+        beside = path.with_name("model.safetensors")
+        there = f"; did you mean '{beside}'?" if beside.is_file() and beside != path else ""
+        raise OptionError(f"weights '{path}' are no safetensors file, want what a training run calls {beside.name}{there}")
 
 
 def _without_faces(found: Detections) -> Detections:

@@ -7,8 +7,7 @@ from framehook import Frame, FrameResult, OptionError, StreamInfo
 from framehook_plugins.sinks.files import FileSink, StreamFiles, output_errors
 
 if TYPE_CHECKING:
-    from framehook import Image
-    from framehook.video import VideoWriter
+    from framehook import Image, VideoWriter
 
 
 class VideoSink(FileSink["_AnnotatedFile"]):
@@ -81,7 +80,7 @@ class _AnnotatedFile:
 
 
 def _open_video(path: Path, frame: Frame) -> "VideoWriter":
-    from framehook.video import VideoWriter  # brings av
+    from framehook import VideoWriter  # brings av
 
     stream = frame.stream
     return VideoWriter(
