@@ -120,6 +120,8 @@ def evaluate(
 
 def show(report: Mapping[str, Any]) -> None:
     """Print the metrics as tables, and the largest gap in a sentence."""
+    from framehook_trainers.datasets.fairface import shown
+
     console = Console(soft_wrap=True, markup=False, highlight=False)
     overall = Table("", "value", "95 % of resamples", box=None, pad_edge=False)
     for name, heading, unit in _METRICS:
@@ -134,12 +136,17 @@ def show(report: Mapping[str, Any]) -> None:
             for heading in (f"by {dimension}", "images", *(heading for _, heading, _ in _COLUMNS)):
                 table.add_column(heading, no_wrap=True)
             for group, measured in groups.items():
-                table.add_row(group, str(measured["images"]), *(_number(_at(measured, name), unit) for name, _, unit in _COLUMNS))
+                table.add_row(
+                    shown(group), str(measured["images"]), *(_number(_at(measured, name), unit) for name, _, unit in _COLUMNS)
+                )
             console.print()
             console.print(table)
     if gap := report["groups"]["largest_gap"]:
         heading = next(heading for name, heading, _ in _METRICS if name == gap["metric"])
-        ends = (f"{_number(gap[end]['value'], '%')} % of {gap[end]['images']} '{gap[end]['group']}'" for end in ("best", "worst"))
+        ends = (
+            f"{_number(gap[end]['value'], '%')} % of {gap[end]['images']} '{shown(gap[end]['group'])}'"
+            for end in ("best", "worst")
+        )
         console.print(f"\nlargest gap: {heading}, by {gap['dimension']}: {', '.join(ends)}")
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from framehook_cli.evaluate import FORMATS
+from framehook_cli.evaluate import FORMATS, show
 from framehook_cli.main import run
 from framehook_plugins.agegender import checkpoint
 from framehook_plugins.agegender.networks import build
 from framehook_plugins.agegender.outputs import AgeDistribution, GenderLogit, Outputs
 from framehook_trainers.datasets import formats
+from framehook_trainers.metrics import Answers, Labels, measure
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,20 @@ def test_a_place_that_turns_out_not_to_be_writable_is_a_failure(evaluate, tmp_pa
 
     assert evaluate("--plots", tmp_path) == 1
     assert f"cannot write '{tmp_path / 'worst-errors.png'}'" in capsys.readouterr().err
+
+
+def test_people_are_told_that_the_oldest_are_70_and_more(capsys):
+    ages = np.repeat([5, 75], 40)
+    labels = Labels(ages=np.stack([ages, ages], axis=1), female=np.zeros(80, np.int8), races=np.full(80, ""))
+    metrics = measure(Answers(age=np.full(80, 5.0), age_std=np.ones(80), female=np.zeros(80)), labels)
+    assert list(metrics["groups"]["age"]) == ["3-9", "more than 70"]  # as FairFace's labels, which programs know
+
+    show(metrics)
+
+    shown = capsys.readouterr().out
+    assert "70 and more" in shown.replace("'70 and more'", "")
+    assert "0.0 % of 40 '70 and more'" in shown
+    assert "more than 70" not in shown
 
 
 def test_a_place_of_the_wrong_kind_is_told_before_the_pictures_are_read(evaluate, tmp_path, capsys):

@@ -222,7 +222,20 @@ def relabelled(faces, folder, change):
 LACKING = [
     ("no age", "framehook", {"age_low": "-1", "age_high": "-1"}, (), "has no training face with an age, which a run needs"),
     ("no gender", "vgg16-ordinal", {"female": "-1"}, (), "has no training face with a gender, which a run needs"),
-    ("no second set", "resnet34-transfer", {"dataset": "fairface"}, (), "no training face is of 'utkface'"),
+    (
+        "no second set",
+        "resnet34-transfer",
+        {"dataset": "fairface"},
+        (),
+        "'utkface'; there are: fairface; recipe 'resnet34-transfer' knows no other",
+    ),
+    (
+        "other sets",
+        "twobranch-cnn",
+        {"dataset": "people"},
+        (),
+        "; there are: people; train on what there is with --set datasets=people",
+    ),
     ("nothing to watch", "framehook", {}, ("datasets=fairface", "patience=1", "batch=8"), "has no 'age.mae' to watch; it has:"),
 ]
 
@@ -235,6 +248,14 @@ def test_what_a_run_would_miss_is_told_before_it_trains(name, change, settings, 
 
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("run/**/log.jsonl"))
+
+
+def test_a_run_whose_results_cannot_be_written_has_failed(faces, tmp_path, capsys):
+    (tmp_path / "model-card.md").mkdir()
+
+    assert train("twobranch-cnn", faces, tmp_path, settings=("epochs=1", "batch=32")) == 1
+
+    assert f"cannot write '{tmp_path / 'model-card.md'}'" in capsys.readouterr().err
 
 
 def test_the_licence_of_imdb_wiki_reaches_the_weights(faces, tmp_path):

@@ -6,11 +6,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from framehook import OutputError
-from framehook_plugins.agegender.checkpoint import Header
+from framehook_plugins.agegender.checkpoint import Header, read_header
+from framehook_plugins.agegender.classifier import BUNDLED
 from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution, AgeValue, GenderLogit, Outputs
 from framehook_trainers.datasets.fairface import BRACKETS
 from framehook_trainers.metrics import Answers, Labels, bracket_of, measure
 from framehook_trainers.reports import model_card, plots, write_plots, write_run_report
+from framehook_trainers.reports.card import built_on_others
 from framehook_trainers.reports.gallery import gallery, worst_ages, worst_genders
 
 LOG = [
@@ -198,7 +200,7 @@ def test_the_card_says_what_it_is_for_how_it_was_made_and_how_right_it_is(measur
         f"against {metrics['groups']['largest_gap']['worst']['value']:.1%} of".replace("%", " %"),
         "On average these look older to it than labelled: 3-9 (by",
         "On average these look younger to it than labelled: 40-49 (by",
-        ", more than 70 (by",
+        ", 70 and more (by",
     ):
         assert said in card
     assert "Not as good for all" not in card, "the groups differ by chance only"
@@ -213,6 +215,12 @@ def test_the_card_does_not_vouch_for_what_earlier_weights_have_seen(measured):
     assert "**The weights that it began with, or was taught by, may have seen some" in model_card(
         "ours", header=begun, metrics=measure(*measured), log=LOG
     )
+
+
+def test_the_cards_of_the_bundled_weights_say_what_those_before_them_have_seen():
+    for weights in BUNDLED.glob("*.safetensors"):
+        assert built_on_others(read_header(weights))
+        assert "trained on the same prepared faces" in weights.with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("temperature", "is_told"), [(1.3, False), (0.05, True), (19.99, True)])

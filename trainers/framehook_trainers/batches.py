@@ -148,15 +148,22 @@ def show_weights(
     return weights
 
 
-def check_present(faces: Faces, datasets: Iterable[str]) -> None:
+def check_present(faces: Faces, datasets: Iterable[str], *, advice: str = "") -> None:
     """Make sure that there are training faces of each of these sets.
+
+    Args:
+        faces: of the training split.
+        datasets: the sets.
+        advice: what to do where one is not there.
 
     Raises:
         UsageError: a set that is not there.
     """
     present = set(faces.datasets.tolist())
     if absent := set(datasets) - present:
-        raise UsageError(f"no training face is of '{min(absent)}'; there are: {', '.join(sorted(present))}")
+        raise UsageError(
+            f"no training face is of '{min(absent)}'; there are: {', '.join(sorted(present))}{advice and f'; {advice}'}"
+        )
 
 
 def epoch_order(weights: NDArray[np.float64], *, seed: int, epoch: int) -> Rows:

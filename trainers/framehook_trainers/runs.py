@@ -35,6 +35,9 @@ N = TypeVar("N", bound=nn.Module)
 SETTINGS, WEIGHTS = "config.toml", "model.safetensors"
 _FACES = "faces_digest"
 _MAY_CHANGE = "epochs"
+_NO_OTHER_SETS = (
+    "recipe '{}' knows no other sets: prepare them too, or take a recipe with the setting datasets, such as framehook"
+)
 _BRIEFLY = ("gender.accuracy", "age.mae", "age.within_5", "age.bracket_accuracy")
 
 
@@ -134,7 +137,10 @@ class Run:
             UsageError: a set is not there, or no face of them all has an age, or a gender, or is for validation.
         """
         faces, held = self.split("train"), self.split("validation")
-        check_present(faces, datasets)
+        there = ",".join(np.unique(faces.datasets).tolist())
+        by_setting = any(field.name == "datasets" for field in dataclasses.fields(self.config))
+        advice = f"train on what there is with --set datasets={there}" if by_setting else _NO_OTHER_SETS.format(self.recipe)
+        check_present(faces, datasets, advice=advice)
         shown = np.isin(faces.datasets, list(datasets))
         lacking = {
             "training face with an age": not (shown & (faces.ages[:, 0] >= 0)).any(),

@@ -32,9 +32,15 @@ BRACKETS = {
     "more than 70": (70, 100),
 }
 """Years, both ends included, of each label."""
+_SHOWN = {"more than 70": "70 and more"}
 
 _TABLE = re.compile(r"fairface_label_\w+\.csv")
 _SPLITS: dict[str, Literal["train", "test"]] = {"train": "train", "val": "test"}
+
+
+def shown(group: str) -> str:
+    """Return what people are shown for a label, or for the name of any other group: FairFace calls 70 `more than 70`."""
+    return _SHOWN.get(group, group)
 
 
 def read(location: str) -> Reading:

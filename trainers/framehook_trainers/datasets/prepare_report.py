@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from framehook_trainers.datasets.account import Account
 from framehook_trainers.datasets.faces import Faces
-from framehook_trainers.datasets.fairface import BRACKETS
+from framehook_trainers.datasets.fairface import BRACKETS, shown
 from framehook_trainers.datasets.samples import OLDEST, Sample
 from framehook_trainers.datasets.splits import SPLITS, Split, age_class_of
 
@@ -94,7 +94,7 @@ def plot_labels(account: Account) -> bytes:
 
 def _plot_ages(axes: Axes, before: Sequence[Sample], after: Sequence[Sample]) -> None:
     if any(sample.age_low != sample.age_high for sample in before):
-        names = [name.replace("more than ", "> ") for name in BRACKETS]
+        names = [shown(name).replace(" and more", "+") for name in BRACKETS]
         _bars(axes, names, *(np.bincount(_age_classes(some), minlength=len(names)) for some in (before, after)))
         return
     edges = list(range(0, OLDEST + 6, 5))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from framehook_plugins.agegender.checkpoint import Header
 from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution
 from framehook_trainers.calibration import is_fitted
+from framehook_trainers.datasets.fairface import shown
 from framehook_trainers.metrics import FEWEST, value_at
 
 # Each metric: its dotted name, what the card calls it, and its unit.
@@ -136,12 +137,12 @@ def _data_sets(header: Header) -> Iterator[str]:
     if len(header.metrics) < 2:
         return
     units = {name: unit for name, _, unit in _METRICS}
-    shown = [name for name in _NAMES if any(name in measured for measured in header.metrics.values())]
+    columns = [name for name in _NAMES if any(name in measured for measured in header.metrics.values())]
     yield "By data set, with the same intervals:"
     yield _table(
-        ["part", *(_NAMES[name] for name in shown)],
+        ["part", *(_NAMES[name] for name in columns)],
         [
-            [part, *(_with_interval(measured[name], units[name]) if name in measured else "-" for name in shown)]
+            [part, *(_with_interval(measured[name], units[name]) if name in measured else "-" for name in columns)]
             for part, measured in header.metrics.items()
         ],
     )
@@ -158,20 +159,20 @@ def _groups(groups: Mapping[str, Any]) -> Iterator[str]:
     for dimension in ("age", "gender", "race"):
         if not groups[dimension]:
             continue
-        shown = [name for name in _BY_GROUP if any(value_at(of, name) is not None for of in groups[dimension].values())]
+        columns = [name for name in _BY_GROUP if any(value_at(of, name) is not None for of in groups[dimension].values())]
         rows = [
-            [group, f"{of['images']:,}", *(_number(value_at(of, name), units[name]) for name in shown)]
+            [shown(group), f"{of['images']:,}", *(_number(value_at(of, name), units[name]) for name in columns)]
             for group, of in groups[dimension].items()
         ]
         yield f"By {dimension}, as labelled:"
-        yield _table([dimension, "images", *(_BY_GROUP[name] for name in shown)], rows)
+        yield _table([dimension, "images", *(_BY_GROUP[name] for name in columns)], rows)
     if gap := groups["largest_gap"]:
         yield f"**Largest gap** between groups of at least {FEWEST} images: {_in_words(gap)}."
 
 
 def _in_words(gap: Mapping[str, Any]) -> str:
     best, worst = (
-        f"{_number(gap[end]['value'], '%')} of {gap[end]['images']:,} '{gap[end]['group']}'" for end in ("best", "worst")
+        f"{_number(gap[end]['value'], '%')} of {gap[end]['images']:,} '{shown(gap[end]['group'])}'" for end in ("best", "worst")
     )
     return f"{_NAMES[gap['metric']]}, by {gap['dimension']}: {best} against {worst}"
 
@@ -192,7 +193,7 @@ def _biases(ages: Mapping[str, Any]) -> Iterator[str]:
     """Yield which ages are taken for others on average, by enough years and images to matter."""
     counted = {age: of["age"]["bias"] for age, of in ages.items() if of["age"]["exact"] >= FEWEST}
     for direction, sign in (("older", 1), ("younger", -1)):
-        biased = [f"{age} (by {abs(bias):.1f} years)" for age, bias in counted.items() if sign * bias >= _MUCH_BIAS_YEARS]
+        biased = [f"{shown(age)} (by {abs(bias):.1f} years)" for age, bias in counted.items() if sign * bias >= _MUCH_BIAS_YEARS]
         if biased:
             yield f"On average these look {direction} to it than labelled: {', '.join(biased)}."
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from framehook_trainers.calibration import BINS, reliability
-from framehook_trainers.datasets.fairface import BRACKETS
+from framehook_trainers.datasets.fairface import BRACKETS, shown
 from framehook_trainers.metrics import GENDERS, Answers, Labels, bracket_of
 
 _BLUE, _ORANGE, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
@@ -98,7 +98,7 @@ def bracket_confusion(answers: Answers, labels: Labels) -> Figure:
     brackets = labels.brackets
     known = brackets >= 0
     counts = _confusion(brackets[known], bracket_of(answers.age[known]), len(BRACKETS))
-    return _draw_confusion(counts, names=tuple(BRACKETS), size=(8.2, 7.2), what="age")
+    return _draw_confusion(counts, names=tuple(map(shown, BRACKETS)), size=(8.2, 7.2), what="age")
 
 
 def _confusion(true: NDArray[np.integer], said: NDArray[np.integer], kinds: int) -> NDArray[np.int64]:
