@@ -163,9 +163,12 @@ def test_one_plugin_is_shown_with_its_options(capsys):
 
 @pytest.mark.parametrize("command", [["doctor"], ["plugins", "list"], ["plugins", "show", "mtcn"]], ids=" ".join)
 def test_who_asks_what_is_wrong_may_ask_for_more(command, capsys):
-    status = run(command)
+    status, said = run(command), capsys.readouterr()
     assert run([*command, "--verbose"]) == status
-    assert ("Traceback" in capsys.readouterr().err) is (status == 2)
+    more = capsys.readouterr()
+    assert more.out == said.out
+    assert more.err.endswith(said.err)
+    assert ("Traceback" in more.err) is (status == 2)
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
