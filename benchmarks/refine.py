@@ -1,13 +1,14 @@
 """Compare following faces between detections with detecting them on every frame.
 
-    python benchmarks/refine.py [FOLDER OF CLIPS] [--every 1 2 5 10 0]
+    python benchmarks/refine.py [FOLDER OF CLIPS] [--every 1 2 5 10 0 -1]
 
 The pipeline, without classifiers, runs over each clip with detection on every frame: what it finds there is the reference. Then
-with detection on every n-th frame (0: as often as the pipeline chooses by itself): what share of the reference's faces is found
-again (IoU of at least 0.5), how well the boxes agree, how often a person's track changes, and how much faster it is. On which
-frames a detection falls is chance and moves recall by half a point: so each clip is run from its first frame, its second, and so
-on. A clip's runs share a detector, which is warm before they are timed. Writes results/refine.json beside this file, and fails
-where detection on every 5th frame, or as chosen, finds less than 97 %.
+with detection on every n-th frame (0: as often as the pipeline chooses by itself; -1: as often as it does in a live stream,
+where nothing waits for later frames): what share of the reference's faces is found again (IoU of at least 0.5), how well the
+boxes agree, how often a person's track changes, and how much faster it is. On which frames a detection falls is chance and
+moves recall by half a point: so each clip is run from its first frame, its second, and so on. A clip's runs share a detector,
+which is warm before they are timed. Writes results/refine.json beside this file, and fails where detection on every 5th frame,
+or as chosen, finds less than 97 %.
 """
 
 import argparse
@@ -26,8 +27,8 @@ from framehook_plugins.mtcnn.detector import MtcnnDetector
 
 HERE = Path(__file__).resolve().parent
 WORK = ("detect", "refine", "track")
-CHOSEN = 0  # stands for detect_every=None
-FLOOR = {5: 0.97, CHOSEN: 0.97}
+CHOSEN, LIVE = 0, -1  # stand for detect_every=None
+FLOOR = {5: 0.97, CHOSEN: 0.97, LIVE: 0.97}
 STARTS = 5
 
 
@@ -86,10 +87,15 @@ def detector_for(clip: Path) -> MtcnnDetector:
 
 def analyse(clip: Path, detector: MtcnnDetector, every: int, *, start: float = 0.0) -> Analysed:
     """Run over a clip from this second on."""
-    pipeline = Pipeline(detector=detector, classifiers=[], detect_every=every or None, start=start)
-    with pipeline.run(str(clip)) as run:
-        results = list(run)
-    [statistics] = run.statistics.values()
+    pipeline = Pipeline(detector=detector, classifiers=[], detect_every=max(every, 0) or None, start=start)
+    if every == LIVE:
+        with pipeline.session(clip.stem) as session, VideoSource(clip, name=clip.stem) as source:
+            results = [session.push(frame.image, seconds=frame.seconds) for frame in source if frame.seconds >= start]
+        statistics = session.statistics
+    else:
+        with pipeline.run(str(clip)) as run:
+            results = list(run)
+        [statistics] = run.statistics.values()
     return Analysed(results, sum(statistics.stage_seconds.get(stage, 0.0) for stage in WORK))
 
 
@@ -127,13 +133,13 @@ def main() -> None:
 
 def name_of(every: int) -> str:
     """Return what to call a setting in the results."""
-    return "as chosen" if every == CHOSEN else str(every)
+    return {CHOSEN: "as chosen", LIVE: "as chosen, live"}.get(every, str(every))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("clips", type=Path, nargs="?", default=Path("../shared/videos"))
-    parser.add_argument("--every", type=int, nargs="+", default=[1, 2, 5, 10, CHOSEN])
+    parser.add_argument("--every", type=int, nargs="+", default=[1, 2, 5, 10, CHOSEN, LIVE])
     return parser.parse_args()
 
 
