@@ -44,9 +44,13 @@ def refine(results: Mapping[str, Any]) -> Rows:
         ("detection on every …", "recall", "median IoU", "faces that detection does not find", "track changes", "times as fast")
     ]
     for every, found in results["pooled"].items():
-        name = {"1": "frame", "as chosen": "as chosen (the default)"}.get(
-            every, f"{every}th frame" if every != "2" else "2nd frame"
-        )
+        named = {
+            "1": "frame",
+            "2": "2nd frame",
+            "as chosen": "as chosen (the default)",
+            "as chosen, live": "as chosen, live streams",
+        }
+        name = named.get(every, f"{every}th frame")
         rows.append(
             (
                 name,
