@@ -1,7 +1,8 @@
 """`framehook evaluate`: how right weights are, on labelled pictures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from framehook import OutputError
 from framehook_cli.outputs import begun, check_writable, verbose_option, work_meter
 
 FORMATS = ("utkface", "fairface", "imdb-wiki", "table")
@@ -112,10 +114,24 @@ def evaluate(
             write_text(json_file, text + "\n")
         if plots is not None:
             write_plots(plots, answers=answered.answers, labels=answered.labels, crops_of=answered.crops_of)
-    if json_path == "-":
-        click.echo(text)
-    elif not quiet:
-        show(report)
+        with _told_by_name():
+            if json_path == "-":
+                click.echo(text)
+            elif not quiet:
+                show(report)
+
+
+@contextmanager
+def _told_by_name() -> Iterator[None]:
+    """Say of which output it is that it cannot be written; that its reader has gone is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write standard output: {error.strerror or error}; make room, or name a file by --json"
+        ) from error
 
 
 def show(report: Mapping[str, Any]) -> None:

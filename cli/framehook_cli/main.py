@@ -97,7 +97,9 @@ def main() -> None:
             signal.signal(kind, signal.SIG_DFL)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has gone
+    except OSError as error:  # its disk is full; or the reader, such as `head`, has gone
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"framehook: not all of standard output could be written: {error.strerror or error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 

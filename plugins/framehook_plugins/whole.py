@@ -1,5 +1,6 @@
 """Files that are there as a whole or not at all."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,13 +15,19 @@ def part_of(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield where to write a file, which takes its place when the block ends without an error.
 
+    A link stays: what it leads to is replaced. What is no regular file, such as a pipe or a device, is itself written into.
+
     Raises:
         OSError: it cannot be put there; what was there before stays.
     """
-    part = part_of(path)
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    part = part_of(place)
     try:
         yield part
-        part.replace(path)
+        part.replace(place)
     finally:
         with suppress(OSError):  # where not even the folder is there
             part.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -192,3 +193,27 @@ def test_the_command_line_starts_without_torch_and_trainers():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert shown == "\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("more", [["--json", "-"], []], ids=["json", "tables"])
+def test_a_full_standard_output_is_told_by_name(weights, data, more):
+    command = [
+        sys.executable,
+        "-m",
+        "framehook_cli",
+        "evaluate",
+        "--weights",
+        weights,
+        "--data",
+        data,
+        "--format",
+        "utkface",
+        *more,
+    ]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*map(str, command), "--workers", "1"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert "framehook: cannot write standard output: No space left on device; make room" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2

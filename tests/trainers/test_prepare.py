@@ -148,6 +148,32 @@ def fields(settings):
     return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff"], ids=["empty", "a list", "no text"])
+def test_damaged_settings_are_told_with_what_to_do(chips, tmp_path, content):
+    with pytest.raises(KeyboardInterrupt):
+        prepare_chips(chips, tmp_path / "faces", progress=Stop(2))
+    (tmp_path / "faces.part" / "work" / "settings.json").write_bytes(content)
+
+    with pytest.raises(RunError, match=r"settings\.json' is damaged \(.+\): remove '.*faces\.part', and prepare anew"):
+        prepare_chips(chips, tmp_path / "faces", resume=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_settings_are_there_as_a_whole_or_not_at_all(chips, tmp_path, monkeypatch):
+    def fill(path, *parts, **more):
+        mkdir(path, *parts, **more)
+        if path.name == "work" and not any(path.iterdir()):
+            (path / "settings.json.part").symlink_to("/dev/full")
+
+    mkdir = Path.mkdir
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", fill)
+        with pytest.raises(OutputError, match="No space left on device; free some space and go on with --resume"):
+            prepare_chips(chips, tmp_path / "faces")
+
+    assert prepare_chips(chips, tmp_path / "faces", resume=True).is_new
+
+
 def test_a_run_goes_on_with_the_pictures_that_it_began_with(chips, tmp_path):
     changing = Path(shutil.copytree(chips, tmp_path / "chips"))
     with pytest.raises(KeyboardInterrupt):

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -196,6 +197,75 @@ def test_a_run_that_does_not_say_which_faces_it_began_with_goes_on(trained, face
     assert train("framehook", faces, older, "--resume") == 0
 
     assert (older / "config.toml").read_text() == "".join(lines)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    """A copy of the finished run, to be damaged."""
+    return Path(shutil.copytree(trained, tmp_path / "copied"))
+
+
+DAMAGED = [("empty", b""), ("no recipe", b"epochs = 2\n"), ("no text", b"recipe = '\xff'\n"), ("a folder", None)]
+
+
+@pytest.mark.parametrize("content", [row[1] for row in DAMAGED], ids=[row[0] for row in DAMAGED])
+def test_settings_that_are_damaged_are_told(copied, faces, content, capsys):
+    path = copied / "config.toml"
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+
+    assert train("framehook", faces, copied, "--resume") == 2
+
+    assert "config.toml' is damaged (" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_settings_that_cannot_be_written_anew_stay(copied, faces, capsys):
+    before = (copied / "config.toml").read_bytes()
+    (copied / "config.toml.part").symlink_to("/dev/full")
+    longer = [setting.replace("epochs=2", "epochs=3") for setting in TINY["framehook"]]
+
+    assert train("framehook", faces, copied, "--resume", settings=longer) == 2
+
+    assert "config.toml': No space left on device" in capsys.readouterr().err
+    assert (copied / "config.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [("checkpoint.pt",), ("checkpoint.pt", "log.jsonl"), ("checkpoint.pt", "model.safetensors")])
+def test_a_run_without_its_checkpoint_is_a_run(copied, faces, lost, capsys):
+    for name in lost:
+        (copied / name).unlink()
+    before = {path.name for path in copied.iterdir()}
+
+    assert train("framehook", faces, copied) == 2
+    assert "already holds a run: continue it with --resume, or name another --out" in capsys.readouterr().err
+    assert train("framehook", faces, copied, "--resume") == 2
+    assert "holds a run without its 'checkpoint.pt': put that back to resume it, or begin anew" in capsys.readouterr().err
+
+    assert {path.name for path in copied.iterdir()} == before
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_says_that_it_begins_at_the_beginning(copied, faces, tmp_path, capsys):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    shutil.copy(copied / "config.toml", begun)
+    (begun / "log.jsonl").write_text((copied / "log.jsonl").read_text().splitlines(keepends=True)[0])  # its save failed
+
+    assert train("framehook", faces, begun, "--resume") == 0
+
+    assert capsys.readouterr().out.startswith(f"'{begun}' begins at step 0 of ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_run_ends_though_nobody_can_read_its_lines(faces, tmp_path, monkeypatch):
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert train("twobranch-cnn", faces, tmp_path / "run") == 0
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space left"):
+            full.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    assert (tmp_path / "run" / "model-card.md").exists()
 
 
 def test_validation_is_of_the_sets_that_are_trained_on(faces, tmp_path):

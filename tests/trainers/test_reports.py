@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from framehook_plugins.agegender.classifier import BUNDLED
 from framehook_plugins.agegender.outputs import AgeClasses, AgeDistribution, AgeValue, GenderLogit, Outputs
 from framehook_trainers.datasets.fairface import BRACKETS
 from framehook_trainers.metrics import Answers, Labels, bracket_of, measure
-from framehook_trainers.reports import model_card, plots, write_plots, write_run_report
+from framehook_trainers.reports import model_card, plots, write_plots, write_run_report, write_text
 from framehook_trainers.reports.card import built_on_others
 from framehook_trainers.reports.gallery import gallery, worst_ages, worst_genders
 
@@ -121,6 +123,23 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_no_part(tmp_path, meas
         write_plots(tmp_path, answers=answers, labels=labels, crops_of=grey_crops)
 
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such pipes, and links need rights there")
+def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "far" / "metrics.json")
+    os.mkfifo(tmp_path / "pipe")
+    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)  # a reader, without which a writer waits
+
+    for name in ("link.json", "pipe"):
+        write_text(tmp_path / name, "{}\n")
+
+    assert os.read(descriptor, 100) == b"{}\n"
+    os.close(descriptor)
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link.json").is_symlink()
+    assert [path.name for path in (tmp_path / "far").iterdir()] == ["metrics.json"]
 
 
 def test_learning_curves_have_a_panel_for_each_kind_of_number_and_a_line_for_each_set():

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import signal
@@ -430,6 +431,29 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
         run(trainer(tmp_path))
 
 
+@needs_dev_full
+def test_a_log_that_cannot_be_shortened_stays_as_it_was(tmp_path):
+    run(trainer(tmp_path, epochs=2))
+    before = (tmp_path / "log.jsonl").read_bytes()
+    (tmp_path / "log.jsonl.part").symlink_to("/dev/full")
+    earlier = trainer(tmp_path)
+    earlier.step = 3
+
+    with pytest.raises(OutputError, match=r"log\.jsonl' cannot be written: No space left on device; make room"):
+        run(earlier)
+
+    assert (tmp_path / "log.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"\xff\n", None], ids=["no text", "a folder"])
+def test_a_log_that_is_none_is_told(tmp_path, content):
+    path = tmp_path / "log.jsonl"
+    path.mkdir() if content is None else path.write_bytes(content)
+
+    with pytest.raises(RunError, match=r"log\.jsonl' cannot be read as a log \(.+\): remove it, and go on with --resume"):
+        run(trainer(tmp_path))
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     run(trainer(tmp_path, epochs=1))
     path = tmp_path / "checkpoint.pt"
@@ -466,6 +490,41 @@ def test_scalars_are_written_for_tensorboard(tmp_path):
     assert [event.step for event in events.Scalars("losses/square")] == [3, 6, 9, 12]
     wanted = [line["losses"]["square"] for line in log_of(tmp_path)]
     assert [event.value for event in events.Scalars("losses/square")] == pytest.approx(wanted, rel=1e-5)
+
+
+class Full:
+    """TensorBoard's writer, on a disk that is full."""
+
+    def __init__(self, folder, purge_step):
+        pass
+
+    def add_scalar(self, name, value, step):
+        pass
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_scalars_that_cannot_be_written_cost_no_epoch_and_are_told_once(tmp_path, monkeypatch, capsys):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    monkeypatch.setattr(tensorboard, "SummaryWriter", Full)
+
+    run(trainer(tmp_path, tensorboard=True))
+
+    assert trainer(tmp_path).resume()
+    assert len(log_of(tmp_path)) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("no more scalars for TensorBoard: they cannot be written ([Errno 28] No space left on device)")
+
+
+def test_scalars_that_have_no_place_are_told_and_the_run_goes_on(tmp_path, capsys):
+    pytest.importorskip("torch.utils.tensorboard")
+    (tmp_path / "tensorboard").touch()
+
+    run(trainer(tmp_path, tensorboard=True, epochs=1))
+
+    assert capsys.readouterr().err.startswith("no more scalars for TensorBoard: they cannot be written")
+    assert len(log_of(tmp_path)) == 1
 
 
 def test_without_tensorboard_a_line_says_what_brings_it(tmp_path, monkeypatch, capsys):

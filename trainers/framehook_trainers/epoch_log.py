@@ -1,7 +1,8 @@
 """What is kept of each epoch: a line of `log.jsonl`, and scalars for TensorBoard where it is installed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,8 @@ from typing import Any, Self
 
 import click
 
-from framehook import OutputError
+from framehook import OutputError, RunError
+from framehook_plugins.whole import whole_file
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
@@ -54,21 +56,24 @@ class EpochLog:
 
     Raises:
         OutputError: the file cannot be written.
+        RunError: it is damaged.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
         self._path = folder / LOG
-        if self._path.is_file():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            self._write("".join(line for line in lines if _step_of(line) <= step), mode="w")
+        lines = read_lines(folder)
+        if (kept := [line for line in lines if _step_of(line) <= step]) != lines:
+            with self._errors(), whole_file(self._path) as part:
+                part.write_text("".join(kept), encoding="utf-8")
         self._writer = _tensorboard_writer(folder / TENSORBOARD, step=step) if tensorboard else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        with self._without_scalars():
+            if self._writer is not None:
+                self._writer.close()
 
     def write(self, epoch: Epoch) -> None:
         """Write an epoch down.
@@ -76,7 +81,15 @@ class EpochLog:
         Raises:
             OutputError: the file cannot be written.
         """
-        self._write(json.dumps(asdict(epoch)) + "\n", mode="a")
+        with self._errors(), self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(epoch)) + "\n")
+
+    def plot(self, epoch: Epoch) -> None:
+        """Write an epoch's scalars; where that fails a line says so, and no more are written."""
+        with self._without_scalars():
+            self._plot(epoch)
+
+    def _plot(self, epoch: Epoch) -> None:
         if self._writer is None:
             return
         scalars = {"rate": epoch.rate, "images_per_second": epoch.images_per_second}
@@ -86,12 +99,44 @@ class EpochLog:
             self._writer.add_scalar(name, value, epoch.step)
         self._writer.flush()
 
-    def _write(self, text: str, *, mode: str) -> None:
+    @contextmanager
+    def _without_scalars(self) -> Iterator[None]:
         try:
-            with self._path.open(mode, encoding="utf-8") as stream:
-                stream.write(text)
+            yield
+        except OSError as error:
+            _tell_of_no_scalars(error)
+            self._writer = None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise OutputError(f"'{self._path}' cannot be written: {error.strerror}; make room, and resume the run") from error
+
+
+def read_lines(folder: Path) -> list[str]:
+    """Return the lines of a folder's log, each with its end; none where there is no log.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    path = folder / LOG
+    try:
+        if not path.is_file() and not path.is_dir():
+            return []
+        return path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"'{path}' cannot be read as a log ({error}): remove it, and go on with --resume") from error
+
+
+def epochs_in(folder: Path) -> int:
+    """Return how many epochs a folder's log tells of.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    return sum(bool(line.strip()) for line in read_lines(folder))
 
 
 def _step_of(line: str) -> float:
@@ -108,4 +153,12 @@ def _tensorboard_writer(folder: Path, *, step: int) -> Any:
     except ImportError:
         click.echo("no scalars for TensorBoard: it is not installed; get it with pip install 'framehook[train]'", err=True)
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    try:
+        return SummaryWriter(str(folder), purge_step=step + 1)
+    except OSError as error:
+        _tell_of_no_scalars(error)
+        return None
+
+
+def _tell_of_no_scalars(error: OSError) -> None:
+    click.echo(f"no more scalars for TensorBoard: they cannot be written ({error}); the run goes on", err=True)

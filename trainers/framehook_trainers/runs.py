@@ -4,6 +4,7 @@ import dataclasses
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,10 +23,10 @@ from framehook_trainers.datasets.faces import FACTS, Faces, digest_of, read_face
 from framehook_trainers.datasets.splits import SPLITS, Split
 from framehook_trainers.design import Design
 from framehook_trainers.distributed import World
-from framehook_trainers.epoch_log import LOG
+from framehook_trainers.epoch_log import LOG, epochs_in, read_lines
 from framehook_trainers.metrics import Answers, Labels, measure
 from framehook_trainers.progress import Progress, silent
-from framehook_trainers.reports import write_run_report
+from framehook_trainers.reports import write_run_report, write_text
 from framehook_trainers.reports.card import built_on_others
 from framehook_trainers.resumption import CHECKPOINT
 from framehook_trainers.train import Learning, Trainer
@@ -79,14 +80,17 @@ class Run:
         settings = {"recipe": self.recipe, _FACES: digest_of(self.faces), **dataclasses.asdict(self.config)}
         if self.resume:
             self._check_is_same(settings)
-        elif any(self.folder.glob(f"**/{CHECKPOINT}")):
+        elif any(any(self.folder.glob(f"**/{name}")) for name in (CHECKPOINT, WEIGHTS)) or any(
+            epochs_in(path.parent) for path in self.folder.glob(f"**/{LOG}")
+        ):
             raise UsageError(f"'{self.folder}' already holds a run: continue it with --resume, or name another --out")
         elif (self.folder / FACTS).exists():
             raise UsageError(f"'{self.folder}' holds prepared faces, which are no run's: name another --out")
         lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items() if value is not None]
         try:
             hold(self.folder)  # until this process ends
-            (self.folder / SETTINGS).write_text("".join(lines), encoding="utf-8")
+            if not self.resume or (self.folder / SETTINGS).read_text(encoding="utf-8") != "".join(lines):
+                write_text(self.folder / SETTINGS, "".join(lines))
         except OutputError:
             raise
         except OSError as error:
@@ -99,9 +103,11 @@ class Run:
         """
         try:
             begun = tomllib.loads((self.folder / SETTINGS).read_text(encoding="utf-8"))
+            if "recipe" not in begun:  # every run's file begins with it
+                raise ValueError("it names no recipe")
         except FileNotFoundError as error:
             raise SourceNotFoundError(f"no '{self.folder / SETTINGS}': there is no run to resume in '{self.folder}'") from error
-        except tomllib.TOMLDecodeError as error:
+        except (OSError, ValueError) as error:  # a folder, no text in UTF-8, no TOML
             raise UsageError(f"'{self.folder / SETTINGS}' is damaged ({error}): begin anew with another --out") from error
         if begun.pop(_FACES, wanted[_FACES]) != wanted[_FACES]:
             raise UsageError(
@@ -155,9 +161,10 @@ class Run:
         return faces
 
     def say(self, what: object) -> None:
-        """Print a line, once however many processes there are."""
+        """Print a line, once however many processes there are; where nobody can read it any more the run goes on."""
         if self.world.main and not self.quiet:
-            click.echo(str(what))
+            with suppress(OSError):  # the log and the checkpoint are what counts
+                click.echo(str(what))
 
     def learn(
         self,
@@ -181,14 +188,17 @@ class Run:
             folder: where the checkpoint and the log are kept: the run's, or one of its own in it.
 
         Raises:
-            UsageError: those faces do not tell the value that is watched.
+            UsageError: those faces do not tell the value that is watched; or the checkpoint of a resumed run is lost.
         """
         folder = folder or self.folder
         if self.world.main:
             folder.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(network, learning=learning, folder=folder, world=self.world)
-        if self.resume and trainer.resume():
-            self.say(f"resumed at step {trainer.step} of {learning.epochs * batches.steps_per_epoch}")
+        if self.resume:
+            if not trainer.resume():
+                self._check_nothing_is_lost(folder)
+            whole = learning.epochs * batches.steps_per_epoch
+            self.say(f"resumed at step {trainer.step} of {whole}" if trainer.step else f"'{folder}' begins at step 0 of {whole}")
         held = self.split("validation")
         rows = np.flatnonzero(np.isin(held.datasets, batches.datasets))
         if learning.watch is not None:
@@ -205,6 +215,16 @@ class Run:
         for epoch in trainer.epochs(batches, losses_of, validate=validate, progress=progress):
             self.say(epoch)
         return trainer.finish()
+
+    def _check_nothing_is_lost(self, folder: Path) -> None:
+        """Raise where a folder without a checkpoint had one: to begin at step 0 would be to write over what was learnt.
+
+        A run that ended while it saved its first epoch has that epoch's line, and no more.
+        """
+        if (self.folder / WEIGHTS).exists() or epochs_in(folder) > 1:
+            raise UsageError(
+                f"'{folder}' holds a run without its '{CHECKPOINT}': put that back to resume it, or begin anew with another --out"
+            )
 
     def finish(self, network: nn.Module, design: Design, *, shown: tuple[str, ...], before: tuple[str, ...] = ()) -> None:
         """Calibrate on the validation split, measure on the test split, and write the weights file and the report.
@@ -232,8 +252,7 @@ class Run:
         command = f"framehook train {self.recipe}, settings {json.dumps(dataclasses.asdict(self.config))}"
         header = design.header(self.split("train"), shown=shown, recipe=command, metrics=metrics)
         checkpoint.write(self.folder / WEIGHTS, network, header)
-        logs = [(self.folder / name / LOG).read_text(encoding="utf-8") for name in (*before, ".")]
-        lines = [json.loads(line) for log in logs for line in log.splitlines()]
+        lines = [json.loads(line) for name in (*before, ".") for line in read_lines(self.folder / name)]
         write_run_report(
             self.folder,
             header=header,

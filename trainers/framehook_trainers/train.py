@@ -135,6 +135,8 @@ class Trainer(Generic[Network]):
                     if log is not None:
                         log.write(epoch)
                     self.save()
+                    if log is not None:
+                        log.plot(epoch)
                     self._stop_where_interrupted()
                 yield epoch
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from framehook import FramehookError, OutputError, UsageError
+from framehook import FramehookError, OutputError, RunError, UsageError
 from framehook_plugins.sinks.folders import hold
 from framehook_trainers.datasets.faces import FACTS, read_facts
+from framehook_trainers.datasets.parts import write_whole
 
 _SETTINGS = "settings.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -70,19 +71,30 @@ class Target:
 
         Raises:
             UsageError: it was begun with other settings.
+            RunError: what says with which is damaged.
             OutputError: another process is at work there.
         """
         path = self.work / _SETTINGS
         if path.is_file():
             self._let_go = hold(self.part)  # two processes would write the same parts
             if resume:
-                _check_same(json.loads(path.read_text(encoding="utf-8")), settings, self.part)
+                _check_same(self._begun(path), settings, self.part)
                 return
             self._release()
         shutil.rmtree(self.part, ignore_errors=True)
         self.work.mkdir(parents=True)
         self._let_go = hold(self.part)
-        path.write_text(json.dumps(settings), encoding="utf-8")
+        write_whole(path, json.dumps(settings).encode())
+
+    def _begun(self, path: Path) -> Mapping[str, Any]:
+        """Return the settings that the unfinished preparation was begun with."""
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunError(f"'{path}' is damaged ({error}): remove '{self.part}', and prepare anew") from error
+        if not isinstance(begun, dict):
+            raise RunError(f"'{path}' is damaged (no settings in it): remove '{self.part}', and prepare anew")
+        return begun
 
     def _release(self) -> None:
         if self._let_go is not None:
