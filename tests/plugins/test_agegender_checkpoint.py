@@ -52,6 +52,15 @@ def test_a_network_that_is_rounded_is_what_is_read_back(tmp_path, small_header, 
     assert any(not torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path, small_header, small_network):
+    header = small_header("resnet18")
+    network = small_network(header)
+    for i in range(4):
+        checkpoint.write(tmp_path / f"{i}.safetensors", network, header)
+
+    assert len({(tmp_path / f"{i}.safetensors").read_bytes() for i in range(4)}) == 1
+
+
 def test_reading_does_not_load_the_compiler_of_torch(weights):
     code = (
         "import sys, torch; from pathlib import Path; before = 'sympy' in sys.modules; "

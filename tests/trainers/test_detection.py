@@ -1,8 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from matplotlib.cbook import get_sample_data
 
 from framehook import UsageError
+from framehook_plugins.mtcnn.detector import MtcnnDetector
+from framehook_trainers.datasets import detection
 from framehook_trainers.datasets.detection import Found, choose_faces, decode, examine, unpack
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.quality import QualityLimits, sharpness
@@ -83,6 +86,39 @@ def test_each_picture_is_told_with_its_problem_or_its_size(tmp_path, picture):
     assert [(one.file.width, one.file.height) for one in examined.values()] == [(30, 20), (1, 1), (0, 0), (0, 0), (0, 0), (0, 0)]
     assert len({one.file.digest for one in examined.values()}) == 6
     assert all(len(one.found.boxes) == 0 for one in examined.values())
+
+
+class Watched:
+    """A detector that notes how many pictures it was given at once."""
+
+    def __init__(self):
+        self.own = MtcnnDetector(min_face=detection.MIN_FACE, device="cpu")
+        self.seen = []
+
+    def detect(self, frames):
+        self.seen.append(len(frames))
+        return self.own.detect(frames)
+
+
+def test_of_large_pictures_fewer_are_in_memory_at_once_and_the_faces_are_the_same(tmp_path, picture, monkeypatch):
+    portrait = cv2.imread(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    pictures = [cv2.imencode(".png", cv2.resize(portrait, (128 + 4 * i, 150)))[1].tobytes() for i in range(6)]
+    for i, data in enumerate([*pictures[:3], b"no picture", *pictures[3:]]):
+        (tmp_path / f"{i}.png").write_bytes(data)
+    reads = [FileReader(str(tmp_path / f"{i}.png")) for i in range(7)]
+    watched = Watched()
+    monkeypatch.setattr(detection, "_detector", lambda: watched)
+
+    together = examine(reads)
+    monkeypatch.setattr(detection, "_BATCH_PIXELS", 150 * 250)
+    parted = examine(reads)
+
+    assert watched.seen == [6, 2, 2, 2]
+    assert together["count"].sum() >= 6
+    assert together.keys() == parted.keys()
+    for name, values in together.items():
+        np.testing.assert_array_equal(parted[name], values)
+        assert parted[name].dtype == values.dtype
 
 
 def test_pictures_are_rgb():

@@ -1,6 +1,7 @@
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,45 @@ def test_two_processes_learn_what_one_with_the_whole_batch_does(script, tmp_path
     for one, other in zip(*logs, strict=True):
         assert other["losses"]["square"] == pytest.approx(one["losses"]["square"], abs=1e-5)
         assert other["validation"]["weight"] == pytest.approx(one["validation"]["weight"], abs=1e-4)
+
+
+LOST = """
+import os
+import torch
+from torch import distributed
+from framehook import RunError
+from framehook_trainers.distributed import join_world
+
+try:
+    with join_world(torch.device("cpu")) as world:
+        world.gather("here")
+        if not world.main:
+            os._exit(9)  # as one that is killed
+        world.mean(torch.ones(3))
+except RunError as error:
+    print(error)
+"""
+
+
+def test_a_process_that_is_killed_is_told_by_the_others():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    roots = [str(Path(package.__file__).parents[1]) for package in (framehook, framehook_plugins, framehook_trainers)]
+    shared = {"PYTHONPATH": os.pathsep.join(roots), "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOST],
+            env={**os.environ, **shared, "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    (said, errors), _ = [process.communicate(timeout=120) for process in processes]
+
+    assert said == "another process of the run ended, what it said tells why: resume the run\n", errors[-3000:]
 
 
 def test_a_process_that_torchrun_did_not_start_is_alone(monkeypatch):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from dataclasses import asdict
@@ -5,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from framehook import SourceNotFoundError, UsageError
+from framehook import RunError, SourceNotFoundError, UsageError
 from framehook_plugins.agegender.crop import cut, squares
 from framehook_trainers.datasets.cutting import Cuts, cut_faces
 from framehook_trainers.datasets.detection import Chosen, decode
@@ -22,6 +23,11 @@ LANDMARKS[1] += LANDMARKS[0] / 2
 FACES = Chosen(BOXES, LANDMARKS, np.ones(3, np.float32), np.array([True, True, False]))
 
 
+def cuts(reads, geometry):
+    digests = [hashlib.sha256(read()).digest() for read in reads]
+    return Cuts(reads=reads, faces=FACES, geometry=geometry, names=["a", "b", "c"], digests=digests)
+
+
 @pytest.mark.parametrize("border", ["edge", "white"])
 @pytest.mark.parametrize("size", [64, 112, 150, 180, 198, 224])
 def test_the_middle_of_a_stored_crop_is_what_inference_cuts(tmp_path, picture, size, border):
@@ -30,7 +36,7 @@ def test_the_middle_of_a_stored_crop_is_what_inference_cuts(tmp_path, picture, s
         (tmp_path / f"{i}.png").write_bytes(picture(i, 200, ".png"))
     reads = [FileReader(str(tmp_path / f"{i}.png")) for i in range(3)]
 
-    arrays = cut_faces(Cuts(reads, FACES, geometry))
+    arrays = cut_faces(cuts(reads, geometry))
 
     for i, read in enumerate(reads):
         square = squares(BOXES[i : i + 1], LANDMARKS[i : i + 1], margin=geometry.margin, shift=geometry.shift)
@@ -40,6 +46,17 @@ def test_the_middle_of_a_stored_crop_is_what_inference_cuts(tmp_path, picture, s
         assert difference.mean() < 1
         assert np.percentile(difference, 99) <= 6  # of a pattern whose neighbouring pixels differ by up to 60
         assert arrays["sharpness"][i] == sharpness(middle)
+
+
+@pytest.mark.parametrize("now", [b"no picture", "another"], ids=["no picture", "another picture"])
+def test_a_picture_that_changed_since_its_face_was_looked_for_is_told(tmp_path, picture, now):
+    path = tmp_path / "b.png"
+    path.write_bytes(picture(0, 200, ".png"))
+    wanted = cuts([FileReader(str(path))] * 3, CropGeometry())
+    path.write_bytes(picture(1, 200, ".png") if now == "another" else now)
+
+    with pytest.raises(RunError, match="'a' changed since its face was looked for: begin anew"):
+        cut_faces(wanted)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,18 @@ def test_a_struct_of_another_name_is_told(tmp_path, write_mat):
         read_samples("imdb-wiki", str(tmp_path / "wiki.mat"))
 
 
+def test_two_structs_in_one_file_are_told(tmp_path, write_mat):
+    from scipy.io import loadmat, savemat
+
+    for struct in ("wiki", "imdb"):
+        write_mat(tmp_path / f"{struct}.mat", struct, **ENTRIES)
+    both = {name: loadmat(tmp_path / f"{name}.mat")[name] for name in ("wiki", "imdb")}
+    savemat(tmp_path / "wiki.mat", both)
+
+    with pytest.raises(UsageError, match=r"wiki\.mat' has the structs imdb and wiki, want one: save each in a file of its own"):
+        read_samples("imdb-wiki", str(tmp_path / "wiki.mat"))
+
+
 def test_fields_of_different_lengths_are_told(tmp_path, write_mat):
     write_mat(tmp_path / "wiki.mat", "wiki", **{**ENTRIES, "dob": [700_000.0, 700_001.0]})
 

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from framehook import RunError
@@ -30,7 +31,15 @@ def test_a_part_that_is_damaged_is_told_with_what_to_do(tmp_path, content):
     (tmp_path / "cut-000000.npz").write_bytes(content)
 
     with pytest.raises(RunError, match=r"cut-000000\.npz' is damaged .*: delete it, and go on with --resume"):
-        Parts(tmp_path, "cut", dict).read(0)
+        Parts(tmp_path, "cut", dict).read(0, length=1)
+
+
+@pytest.mark.parametrize("arrays", [{"hashes": np.zeros(3)}, {"other": np.zeros(2)}, {"hashes": np.zeros(())}])
+def test_a_part_of_another_size_is_damaged(tmp_path, arrays):
+    np.savez(tmp_path / "cut-000000.npz", **arrays)
+
+    with pytest.raises(RunError, match=r"cut-000000\.npz' is damaged .*: delete it, and go on with --resume"):
+        Parts(tmp_path, "cut", dict).read(0, "hashes", length=2)
 
 
 def test_workers_whose_work_is_done_end_by_themselves():

@@ -225,6 +225,14 @@ def test_the_card_says_what_it_is_for_how_it_was_made_and_how_right_it_is(measur
     assert "Not as good for all" not in card, "the groups differ by chance only"
 
 
+@pytest.mark.parametrize("only_gender", [None, "female"])
+def test_the_card_tells_of_a_training_set_of_one_gender(measured, only_gender):
+    card = model_card("ours", header=header(), metrics=measure(*measured), log=LOG[:1], only_gender=only_gender)
+
+    assert ("- All faces that it learned genders from are female" in card) is (only_gender is not None)
+    assert "| training | 1 epoch, 30 seconds" in card
+
+
 def test_the_card_does_not_vouch_for_what_earlier_weights_have_seen(measured):
     alone = model_card("ours", header=header(), metrics=measure(*measured), log=LOG)
     begun = header(training_data="5 faces of a set; begun with weights trained on 9 faces of a set")

@@ -1,10 +1,15 @@
 import io
 import sys
 import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from framehook import SourceError, SourceNotFoundError, UsageError
+from framehook_trainers.datasets.detection import examine, unpack
 from framehook_trainers.datasets.formats import read_samples
 from framehook_trainers.datasets.storage import find_pictures, join, list_files, read_bytes
 
@@ -46,6 +51,8 @@ def test_sets_in_an_object_store_are_those_on_the_disk(bucket, tiny_data):
 
 
 def test_loose_files_tables_and_metadata_are_read_from_an_object_store(bucket, tmp_path, write_mat):
+    bucket("loose/", b"")  # as a console marks a folder
+    bucket("loose/sub/", b"")
     bucket("loose/sub/20_1_0_2017.jpg", b"a")
     bucket("people.csv", b"path,age\nloose/sub/20_1_0_2017.jpg,20\n")
     columns = {"dob": [720_000], "photo_taken": [2010], "full_path": ["loose/sub/20_1_0_2017.jpg"], "gender": [1]}
@@ -54,8 +61,10 @@ def test_loose_files_tables_and_metadata_are_read_from_an_object_store(bucket, t
 
     places = {"utkface": "s3://faces/loose", "table": "s3://faces/people.csv", "imdb-wiki": "s3://faces/wiki.mat"}
     for data_format, place in places.items():
-        (sample,) = read_samples(data_format, place).samples
+        reading = read_samples(data_format, place)
+        (sample,) = reading.samples
         assert sample.read() == b"a"
+        assert not reading.counts
 
 
 @pytest.mark.parametrize("place", ["s3://faces/nothing", "s3://no-such-bucket/sets"], ids=["no file", "no bucket"])
@@ -151,8 +160,23 @@ def test_a_folder_for_a_file_is_an_error_with_its_name(tmp_path):
         ("s3://faces/sets", "a//b.jpg?c=d//e", "s3://faces/sets/a//b.jpg?c=d//e"),
         ("s3://faces", "../others/b.jpg", "s3://faces/../others/b.jpg"),
         ("/data", "s3://faces/b.jpg", "s3://faces/b.jpg"),
+        ("https://host/a%20b", "c d/#1?.jpg", "https://host/a%20b/c%20d/%231%3F.jpg"),
+        ("http://host/a", "100%.jpg", "http://host/a/100%25.jpg"),
+        ("https://host/a", "https://other/b.jpg?c#d", "https://other/b.jpg?c#d"),
     ],
-    ids=["below a folder", "absolute", "below a URL", "above a URL", "roundabout", "odd", "beyond the bucket", "a URL"],
+    ids=[
+        "below a folder",
+        "absolute",
+        "below a URL",
+        "above a URL",
+        "roundabout",
+        "odd",
+        "beyond the bucket",
+        "a URL",
+        "web",
+        "per cent",
+        "web URL",
+    ],
 )
 def test_a_path_is_below_its_folder_unless_it_stands_for_itself(folder, path, whole):
     assert join(folder, path) == whole
@@ -170,3 +194,99 @@ def test_folders_behind_links_are_read_and_circles_are_not(tmp_path):
     (tmp_path / "far" / "back").symlink_to(top)
 
     assert list_files(str(top)) == ["again/deep/a.jpg", "b.jpg"]
+
+
+@pytest.fixture
+def scheme():
+    """Register a file system for `odd://`."""
+    fsspec = pytest.importorskip("fsspec")
+    return partial(fsspec.register_implementation, "odd", clobber=True)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(scheme):
+    spec = pytest.importorskip("fsspec.spec")
+
+    class Folders(spec.AbstractFileSystem):
+        protocol = "odd"
+        cachable = False
+        entries: ClassVar = {"top": ["top/a/", "top/b/", "top/0.jpg"], "top/a": ["top/a/1.jpg"]}
+
+        def ls(self, path, detail=True, **more):
+            if path not in self.entries:
+                raise PermissionError(f"no permission for {path}")
+            return [{"name": name, "type": "directory" if name.endswith("/") else "file"} for name in self.entries[path]]
+
+    scheme(Folders)
+    with pytest.raises(SourceError, match="'odd://top' cannot be read: no permission for top/b"):
+        list_files("odd://top")
+
+    Folders.entries["top/b"] = ["top/b/2.jpg", "top/b/c/"]
+    Folders.entries["top/b/c"] = []
+    assert list_files("odd://top") == ["0.jpg", "a/1.jpg", "b/2.jpg"]
+
+
+def test_a_server_without_ranges_is_told(scheme, tmp_path):
+    memory = pytest.importorskip("fsspec.implementations.memory")
+
+    class Whole(memory.MemoryFileSystem):
+        store: ClassVar = {}
+        pseudo_dirs: ClassVar = [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.removeprefix("odd://"))
+
+        def cat_file(self, path, start=None, end=None, **more):
+            return super().cat_file(path)
+
+    scheme(Whole)
+    path = archive(tmp_path / "a.tar", {"1.jpg": b"one", "2.jpg": b"two"})
+    Whole().pipe_file("/a.tar", path.read_bytes())
+
+    pictures = find_pictures("odd://a.tar", of="set")
+
+    with pytest.raises(
+        SourceError, match=r"'odd://a.tar' gave 10240 bytes, want 3 from byte 512 on: .* its server knows no ranges"
+    ):
+        pictures[0].read()
+
+
+def test_names_on_the_web_are_those_of_the_files(tmp_path):
+    pytest.importorskip("aiohttp")
+    (tmp_path / "s p").mkdir()
+    names = ["100%.jpg", "a#b.jpg", "s p/what?.jpg"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "people.csv").write_text("path,age\n" + "".join(f"{name},20\n" for name in names))
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *parts):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            place = f"http://127.0.0.1:{server.server_port}"
+            assert list_files(f"{place}/") == [*names[:2], "people.csv", names[2]]
+            assert [p.read() for p in find_pictures(place, of="set") if p.name != "people.csv"] == [n.encode() for n in names]
+            samples = read_samples("table", f"{place}/people.csv").samples
+            assert [sample.read() for sample in samples] == [name.encode() for name in names]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+IMPOSSIBLE = {"long": "a" * 300 + ".jpg", "NUL": "a\0.jpg", "a folder": "sub", "below a file": "1.jpg/2.jpg"}
+
+
+@pytest.mark.parametrize("path", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_a_path_that_no_picture_can_have_is_that_of_a_missing_one(tmp_path, path, picture):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "1.jpg").write_bytes(picture(0, 64, ".jpg"))
+    (tmp_path / "people.csv").write_text(f"path,age\n1.jpg,20\n{path},30\n")
+
+    samples = read_samples("table", str(tmp_path / "people.csv")).samples
+    examined = unpack(examine([sample.read for sample in samples]))
+
+    assert [one.problem for one in examined] == ["", "missing picture"]

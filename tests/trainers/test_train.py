@@ -463,6 +463,33 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         trainer(tmp_path).resume()
 
 
+def test_a_bit_that_flipped_in_a_checkpoint_is_told(tmp_path):
+    run(trainer(tmp_path, epochs=1))
+    path = tmp_path / "checkpoint.pt"
+    data = bytearray(path.read_bytes())
+    state = torch.load(path, weights_only=True)
+    place = bytes(data).index(state["network"]["4.weight"].numpy().tobytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(ModelError, match=r"checkpoint\.pt' cannot be read as a checkpoint \(BadZipFile\); begin the run anew"):
+        trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [None, {"step": None}, {"network": None}, {"totals": []}, {"random": None}, {"random": [None]}],
+    ids=["a list", "no step", "no network", "no totals", "no random numbers", "others for random numbers"],
+)
+def test_a_checkpoint_of_other_things_is_refused(tmp_path, change):
+    run(trainer(tmp_path, epochs=1))
+    path = tmp_path / "checkpoint.pt"
+    torch.save([] if change is None else torch.load(path, weights_only=True) | change, path)
+
+    with pytest.raises(ModelError, match=r"checkpoint\.pt' cannot be read as a checkpoint \(\w+\); begin the run anew"):
+        trainer(tmp_path).resume()
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     run(trainer(tmp_path, epochs=1))
 

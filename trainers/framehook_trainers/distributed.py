@@ -21,7 +21,7 @@ import torch.distributed.nn
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from framehook import DeviceError, UsageError
+from framehook import DeviceError, FramehookError, RunError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     Raises:
         UsageError: only some of torchrun's variables are set, or one is no number.
         DeviceError: more processes than CUDA devices.
+        RunError: another process ended.
     """
     if "RANK" not in os.environ:
         yield World(device=device)
@@ -106,9 +107,23 @@ def join_world(device: torch.device) -> Iterator[World]:
     else:
         distributed.init_process_group("gloo")
     try:
-        yield World(device=device, rank=rank, size=size)
+        with _errors_of_others():
+            yield World(device=device, rank=rank, size=size)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _errors_of_others() -> Iterator[None]:
+    """Tell what it means where there is nobody at the other end; gloo has no error of its own."""
+    try:
+        yield
+    except FramehookError:
+        raise
+    except RuntimeError as error:
+        if not isinstance(error, distributed.DistError) and "gloo" not in str(error):
+            raise
+        raise RunError("another process of the run ended, what it said tells why: resume the run") from error
 
 
 def _number(name: str) -> int:

@@ -28,7 +28,7 @@ from framehook_trainers.progress import Progress, silent
 Which: TypeAlias = Literal["all", "found", "one"]
 """The pictures that count: all, those with a face that MTCNN finds, or those with exactly one."""
 
-_TASK = 64  # pictures that a process examines at once
+_TASK = 64  # pictures that a process examines at once, at most
 _SHOWN_SIZE = 112
 _SHOWN_MARGIN = 0.05  # somewhat more than most networks see: a person judging an error wants the head
 _SHOWN_SHIFT = 0.06
@@ -83,7 +83,7 @@ def evaluate(
 ) -> Evaluation:
     """Ask the classifier about the face of each picture.
 
-    Pictures are decoded when they are needed, at most `batch` of them in this process at once. Where no face is found, the
+    Pictures are decoded when they are needed, at most `batch` of them in a process at once. Where no face is found, the
     classifier sees what the set's usual box holds, as in training.
 
     Args:
@@ -102,7 +102,7 @@ def evaluate(
     if not samples:
         raise UsageError("there is no picture to ask about")
     started = time.monotonic()
-    examined = _examine(samples, workers, progress)
+    examined = _examine(samples, min(batch, _TASK), workers, progress)
     readable = [(sample, seen) for sample, seen in zip(samples, examined, strict=True) if not seen.problem]
     if not readable:
         raise SourceError(f"none of {len(samples)} pictures can be read, such as '{samples[0].name}': {examined[0].problem}")
@@ -134,9 +134,9 @@ def _left_out(samples: Sequence[Sample], examined: Sequence[Examined]) -> dict[s
     return left_out
 
 
-def _examine(samples: Sequence[Sample], workers: int, progress: Progress) -> list[Examined]:
+def _examine(samples: Sequence[Sample], task: int, workers: int, progress: Progress) -> list[Examined]:
     """Return what each picture is and which faces it shows."""
-    tasks = [[sample.read for sample in samples[i : i + _TASK]] for i in range(0, len(samples), _TASK)]
+    tasks = [[sample.read for sample in samples[i : i + task]] for i in range(0, len(samples), task)]
     examined: list[Examined] = []
     for arrays in map_over_processes(examine, tasks, workers=workers):
         examined += unpack(arrays)

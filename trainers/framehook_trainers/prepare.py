@@ -111,7 +111,8 @@ def prepare(
         with Workers(workers) as pool:
             examined = _examine(samples, target.work, pool, partial(progress, "finding faces"))
             selection = _select(accounts, examined, rules, settings)
-            crops = Crops(samples, selection, geometry=settings.geometry, folder=target.work, part=PART)
+            seen = [one.file.digest for one in examined]
+            crops = Crops(samples, selection, digests=seen, geometry=settings.geometry, folder=target.work, part=PART)
             crops.cut(pool, progress=lambda done: progress("cutting faces", done, len(selection.rows)))
         measured = crops.measure()
         is_sharp = _judge_sharpness(accounts, samples, selection, measured, settings)
@@ -171,7 +172,7 @@ def _examine(samples: Sequence[Sample], folder: Path, pool: Workers, progress: C
     parts: Parts[Reads] = Parts(folder, "examined", examine)
     tasks = [[sample.read for sample in samples[i : i + PART]] for i in range(0, len(samples), PART)]
     parts.compute(tasks, pool, progress=lambda done: progress(done, len(samples)))
-    return [examined for i in range(len(tasks)) for examined in unpack(parts.read(i))]
+    return [examined for i, task in enumerate(tasks) for examined in unpack(parts.read(i, length=len(task)))]
 
 
 def _select(accounts: Sequence[Account], examined: Sequence[Examined], rules: Sequence[Rule], settings: Settings) -> Selection:

@@ -1,5 +1,6 @@
 """The file that a run is resumed from: written whole or not at all."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,17 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / CHECKPOINT
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself compares no checksums
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of '{damaged}' differs")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"it holds a {type(state).__name__}")
     except Exception as error:  # a damaged file fails in many ways: zip, pickle, storage
-        raise ModelError(f"'{path}' cannot be read as a checkpoint ({type(error).__name__}); begin the run anew") from error
+        raise damaged_checkpoint(path, error) from error
     return state
+
+
+def damaged_checkpoint(path: Path, error: Exception) -> ModelError:
+    """Return the error that tells of a checkpoint that is none."""
+    return ModelError(f"'{path}' cannot be read as a checkpoint ({type(error).__name__}); begin the run anew")

@@ -260,6 +260,7 @@ class Run:
             labels=labels,
             crops_of=lambda rows: design.seen(tests, rows),
             log=[line | {"epoch": number} for number, line in enumerate(lines, start=1)],
+            only_gender=_only_gender(self.split("train"), shown),
         )
         self.say(f"'{self.folder / WEIGHTS}' written; '{self.folder / 'model-card.md'}' says how good it is")
         if built_on_others(header):
@@ -275,6 +276,12 @@ def _measurable(labels: Labels) -> dict[str, dict[str, float]]:
     """Return the main metrics that the labels allow, of answers that mean nothing."""
     blank = np.zeros(len(labels))
     return briefly(measure(Answers(age=blank, age_std=blank, female=blank), labels))
+
+
+def _only_gender(faces: Faces, shown: Sequence[str]) -> str | None:
+    """Return the gender that all faces of these sets have, as far as it is known; None where they have both, or none is known."""
+    known = set(faces.female[np.isin(faces.datasets, list(shown))].tolist()) - {-1}
+    return ("male", "female")[known.pop()] if len(known) == 1 else None
 
 
 def labels_of(faces: Faces) -> Labels:

@@ -20,7 +20,7 @@ from framehook_trainers.draws import seeded
 from framehook_trainers.early_stopping import Best, Watch
 from framehook_trainers.epoch_log import Epoch, EpochLog
 from framehook_trainers.interrupts import deferred_interrupt
-from framehook_trainers.resumption import CHECKPOINT, read_state, write_state
+from framehook_trainers.resumption import CHECKPOINT, damaged_checkpoint, read_state, write_state
 from framehook_trainers.schedules import Schedule
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -179,7 +179,9 @@ class Trainer(Generic[Network]):
         if not (self._folder / CHECKPOINT).is_file():
             return False
         state = read_state(self._folder)
-        begun_with = len(state.get("random", ()))
+        if not isinstance(state.get("random"), list):
+            raise damaged_checkpoint(self._folder / CHECKPOINT, TypeError())
+        begun_with = len(state["random"])
         if begun_with != self._world.size:
             raise UsageError(
                 f"the run in '{self._folder}' has {begun_with} processes, got {self._world.size}: resume it with as many"
@@ -192,14 +194,16 @@ class Trainer(Generic[Network]):
             self.step = int(state["step"])
             self._totals = {name: total.to(self._world.device) for name, total in state["totals"].items()}
             random = state["random"][self._world.rank]
+            torch.set_rng_state(random["cpu"])
+            if "cuda" in random and self._world.device.type == "cuda":
+                torch.cuda.set_rng_state(random["cuda"], self._world.device)
+        except (AttributeError, IndexError, TypeError) as error:
+            raise damaged_checkpoint(self._folder / CHECKPOINT, error) from error
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(
                 f"'{self._folder / CHECKPOINT}' does not fit: {reason}; resume with the network and settings it was begun with"
             ) from error
-        torch.set_rng_state(random["cpu"])
-        if "cuda" in random and self._world.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], self._world.device)
         return True
 
     def _epoch(

@@ -114,9 +114,23 @@ def write(path: Path, network: nn.Module, header: Header) -> None:
     }
     try:
         with whole_file(path) as part:
-            part.write_bytes(save(tensors, metadata=metadata))  # save_file makes a file that only its owner may read
+            # save_file makes a file that only its owner may read
+            part.write_bytes(_in_one_order(save(tensors, metadata=metadata)))
     except (safetensors.SafetensorError, OSError) as error:
         raise OutputError(f"'{path}' cannot be written: {error}") from error
+
+
+def _in_one_order(file: bytes) -> bytes:
+    """Return a safetensors file with the fields of its header sorted: the library writes them in an order of chance.
+
+    The header follows its own length, 8 bytes with the lowest first, and ends in blanks; the tensors' places count from its end.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from framehook import ArraySource, Frame, Image, SourceNotFoundError, geometry
+from framehook import ArraySource, Detections, Frame, Image, SourceNotFoundError, geometry
 from framehook_plugins.mtcnn.detector import MtcnnDetector
 from framehook_trainers.datasets.parts import Arrays
 from framehook_trainers.datasets.policies import PictureFile
@@ -21,6 +21,7 @@ Reads: TypeAlias = list[Callable[[], bytes]]
 
 MIN_FACE = 40  # pixels: the faces fill their pictures
 _BATCH = 64
+_BATCH_PIXELS = 1 << 24  # of large pictures fewer are in memory at once
 _PROBLEMS = ("", MISSING_PICTURE, CORRUPT_PICTURE)
 
 
@@ -119,22 +120,42 @@ def examine(reads: Reads) -> Arrays:
     Args:
         reads: returns a picture's bytes, each.
     """
-    images = [_read(read) for read in reads]
-    frames = [as_frame(image) for _, _, image in images if image is not None]
-    batches = [_detector().detect(frames[i : i + _BATCH]) for i in range(0, len(frames), _BATCH)]
-    faces = [detections for batch in batches for detections in batch]
+    files: list[tuple[str, PictureFile]] = []
+    faces: list[Detections] = []
+    left = iter(reads)
+    while len(files) < len(reads):
+        some, found = _examine_batch(left)
+        files += some
+        faces += found
     counts = np.zeros(len(reads), np.int64)
-    counts[[image is not None for _, _, image in images]] = [len(detections) for detections in faces]
+    counts[[not problem for problem, _ in files]] = [len(detections) for detections in faces]
     empty = np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
     return {
-        "problem": np.array([_PROBLEMS.index(problem) for problem, _, _ in images], np.uint8),
-        "digest": np.array([np.frombuffer(digest, np.uint8) for _, digest, _ in images], np.uint8).reshape(-1, 32),
-        "size": np.array([image.shape[1::-1] if image is not None else (0, 0) for _, _, image in images]).reshape(-1, 2),
+        "problem": np.array([_PROBLEMS.index(problem) for problem, _ in files], np.uint8),
+        "digest": np.array([np.frombuffer(file.digest, np.uint8) for _, file in files], np.uint8).reshape(-1, 32),
+        "size": np.array([(file.width, file.height) for _, file in files]).reshape(-1, 2),
         "count": counts,
         "boxes": np.concatenate([empty[0], *(detections.boxes for detections in faces)]),
         "landmarks": np.concatenate([empty[1], *(detections.attributes["landmarks"] for detections in faces)]),
         "scores": np.concatenate([empty[2], *(detections.scores for detections in faces)]),
     }
+
+
+def _examine_batch(reads: Iterator[Callable[[], bytes]]) -> tuple[list[tuple[str, PictureFile]], list[Detections]]:
+    """Return the problem of each next picture, and what it is, and the faces of those without: as many as one batch holds."""
+    files: list[tuple[str, PictureFile]] = []
+    frames: list[Frame] = []
+    pixels = 0
+    for read in reads:
+        problem, digest, image = _read(read)
+        height, width = (0, 0) if image is None else image.shape[:2]
+        files.append((problem, PictureFile(digest, width, height)))
+        if image is not None:
+            frames.append(as_frame(image))
+            pixels += width * height
+        if len(frames) == _BATCH or pixels >= _BATCH_PIXELS:
+            break
+    return files, list(_detector().detect(frames)) if frames else []
 
 
 def unpack(arrays: Arrays) -> Iterator[Examined]:

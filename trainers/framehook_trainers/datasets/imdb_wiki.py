@@ -31,7 +31,7 @@ def read(location: str) -> Reading:
         location: `wiki.mat` or `imdb.mat`, or the folder with one of them.
 
     Raises:
-        UsageError: a field is missing, or as long as no other.
+        UsageError: a field is missing, or as long as no other; or there are two sets.
         SourceError: no `.mat` file that scipy can read.
     """
     path = location if location.endswith(".mat") else _only_mat(location)
@@ -93,9 +93,12 @@ def _load(path: str) -> tuple[str, Mapping[str, NDArray[Any]]]:
         raise SourceError(
             f"'{path}' cannot be read as a Matlab file of version 4 to 7.2, as save -v7 writes them: {error}"
         ) from error
-    name = next((name for name in STRUCTS if name in variables), None)
-    if name is None:
+    there = [name for name in STRUCTS if name in variables]
+    if not there:
         raise UsageError(f"'{path}' lacks the struct 'imdb' or 'wiki': it is no metadata of IMDB-WIKI")
+    if len(there) > 1:
+        raise UsageError(f"'{path}' has the structs {' and '.join(there)}, want one: save each in a file of its own")
+    (name,) = there
     struct = variables[name]
     have: Sequence[str] = struct.dtype.names or ()
     missing = [field for field in FIELDS if field not in have]

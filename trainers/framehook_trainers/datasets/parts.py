@@ -54,13 +54,16 @@ class Parts(Generic[Task]):
             done += count
             progress(done)
 
-    def read(self, i: int, *names: str) -> Arrays:
-        """Return these arrays of the i-th part, or all."""
+    def read(self, i: int, *names: str, length: int) -> Arrays:
+        """Return these arrays of the i-th part, or all; the first has a row for each of so many items."""
         path = self._path(i)
         try:
-            with np.load(path) as arrays:
-                return {name: arrays[name] for name in names or arrays.files}
-        except (EOFError, ValueError, BadZipFile) as error:
+            with np.load(path) as loaded:
+                arrays = {name: loaded[name] for name in names or loaded.files}
+            if (rows := len(next(iter(arrays.values())))) != length:
+                raise ValueError(f"it is of {rows} items, want {length}")
+            return arrays
+        except (AttributeError, EOFError, KeyError, StopIteration, TypeError, ValueError, BadZipFile) as error:
             raise RunError(f"'{path}' is damaged ({error}): delete it, and go on with --resume") from error
 
     def _path(self, i: int) -> Path:

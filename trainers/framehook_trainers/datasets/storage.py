@@ -3,6 +3,7 @@
 A location is a path or a URL. This is the only file that knows fsspec, and it is imported for URLs only.
 """
 
+import errno
 import io
 import os
 import tarfile
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from posixpath import normpath
 from typing import Any, BinaryIO, NamedTuple, cast
+from urllib.parse import quote, unquote
 
 from framehook import SourceError, SourceNotFoundError, UsageError
 
@@ -26,12 +28,15 @@ def is_url(location: str) -> bool:
 def join(folder: str, path: str) -> str:
     """Return where a path within a folder is; a URL stands for itself, and so does an absolute path in a folder of this machine.
 
-    To an object store `..` is a name like any other, so it is resolved here, where that leads to no other bucket.
+    To an object store `..` is a name like any other, so it is resolved here, where that leads to no other bucket. On the web
+    `#`, `?` and `%` mean something else than themselves, so they are quoted.
     """
     if is_url(path):
         return path
     if not is_url(folder):
         return str(Path(folder) / path)
+    if _is_web(folder):
+        path = quote(path, errors="surrogateescape")
     whole = f"{folder.rstrip('/')}/{path.lstrip('/')}"
     if not {".", ".."} & set(path.split("/")):
         return whole
@@ -39,6 +44,10 @@ def join(folder: str, path: str) -> str:
     bucket, _, inside = place.partition("/")
     resolved = normpath(f"{inside}/{path}".lstrip("/"))
     return whole if resolved.startswith("..") else f"{scheme}://{bucket}/{resolved}"
+
+
+def _is_web(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
 
 
 def parent(location: str) -> str:
@@ -67,10 +76,37 @@ def list_files(folder: str) -> list[str]:
             return sorted(path.relative_to(top).as_posix() for path in _files_below(top))
     with _source_errors(folder):
         files, path = _remote(folder)
-        found = [str(name) for name in files.find(path)]
+        found = _find(files, path)
     if not found:
         raise SourceNotFoundError(f"nothing lies below '{folder}'; check the bucket, the path and the credentials")
-    return sorted(name.removeprefix(path.rstrip("/")).lstrip("/") for name in found)
+    names = (name.removeprefix(path.rstrip("/")).lstrip("/") for name in found)
+    # A name that ends in `/` is no file: consoles mark empty folders of a bucket so.
+    return sorted(
+        unquote(name, errors="surrogateescape") if _is_web(folder) else name for name in names if name and not name.endswith("/")
+    )
+
+
+def _find(files: Any, path: str) -> list[str]:
+    """Return the files below a folder of a file system. Where that goes through the folders, fsspec passes over what fails."""
+    from fsspec.asyn import AsyncFileSystem
+    from fsspec.spec import AbstractFileSystem
+
+    own = type(files)
+    walks = AsyncFileSystem._find if issubclass(own, AsyncFileSystem) else AbstractFileSystem.find
+    if getattr(own, walks.__name__) is not walks:  # as of object stores, which list everything at once
+        return [str(name) for name in files.find(path)]
+    found = []
+    folders = [path]
+    seen = {path.rstrip("/")}
+    while folders:
+        for entry in files.ls(folders.pop(), detail=True):
+            name = str(entry["name"]).rstrip("/")
+            if entry["type"] != "directory":
+                found.append(name)
+            elif name not in seen:
+                seen.add(name)
+                folders.append(name)
+    return found
 
 
 def _files_below(top: Path) -> Iterator[Path]:
@@ -92,15 +128,22 @@ def read_bytes(location: str, *, start: int = 0, end: int | None = None) -> byte
 
     Raises:
         SourceNotFoundError: no such file.
-        SourceError: it cannot be read.
+        SourceError: it cannot be read, or has not as many bytes.
     """
     with _source_errors(location):
         if is_url(location):
             files, path = _remote(location)
-            return cast(bytes, files.cat_file(path, start=start or None, end=end))
-        with Path(location).open("rb") as file:
-            file.seek(start)
-            return file.read() if end is None else file.read(end - start)
+            data = cast(bytes, files.cat_file(path, start=start or None, end=end))
+        else:
+            with Path(location).open("rb") as file:
+                file.seek(start)
+                data = file.read() if end is None else file.read(end - start)
+    if end is not None and len(data) != end - start:
+        raise SourceError(
+            f"'{location}' gave {len(data)} bytes, want {end - start} from byte {start} on: it was changed, or its server knows "
+            "no ranges; copy it to this machine"
+        )
+    return data
 
 
 class Picture(NamedTuple):
@@ -120,8 +163,13 @@ class FileReader:
     """Which."""
 
     def __call__(self) -> bytes:
-        """Return its bytes."""
-        return read_bytes(self.location)
+        """Return its bytes; a folder is no picture, so none is there."""
+        try:
+            return read_bytes(self.location)
+        except SourceError as error:
+            if isinstance(error.__cause__, IsADirectoryError):
+                raise SourceNotFoundError(str(error)) from error
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +262,15 @@ def _source_errors(location: str) -> Iterator[None]:
         yield
     except (SourceError, UsageError):
         raise
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise SourceNotFoundError(f"'{location}' is not there") from error
     except IsADirectoryError as error:
         raise SourceError(f"'{location}' is a folder; name the file in it") from error
     except tarfile.TarError as error:
         raise SourceError(f"'{location}' cannot be read as an uncompressed tar archive: {error}") from error
+    except (OSError, ValueError) as error:
+        if not is_url(location) and (getattr(error, "errno", None) == errno.ENAMETOOLONG or "\0" in location):
+            raise SourceNotFoundError(f"{location!r} is not there, and no name that a file could have") from error
+        raise SourceError(f"'{location}' cannot be read: {error}") from error
     except Exception as error:  # each store's client has errors of its own, such as missing credentials
         raise SourceError(f"'{location}' cannot be read: {error}") from error

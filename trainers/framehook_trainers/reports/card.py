@@ -50,7 +50,13 @@ def built_on_others(header: Header) -> bool:
 
 
 def model_card(
-    name: str, *, header: Header, metrics: Mapping[str, Any], log: Sequence[Mapping[str, Any]], hardware: str | None = None
+    name: str,
+    *,
+    header: Header,
+    metrics: Mapping[str, Any],
+    log: Sequence[Mapping[str, Any]],
+    hardware: str | None = None,
+    only_gender: str | None = None,
 ) -> str:
     """Return the card in Markdown.
 
@@ -60,6 +66,7 @@ def model_card(
         metrics: what `measure` says of the test split.
         log: the run's log, one mapping an epoch, with its `seconds` and `images_per_second`.
         hardware: where it was trained; this machine where not given.
+        only_gender: of all training faces, where they have but one; None: they have both.
     """
     sections = [
         f"# {name}",
@@ -77,7 +84,7 @@ def model_card(
         *_data_sets(header),
         *_groups(metrics["groups"]),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in _limits(header, metrics)),
+        "\n".join(f"- {limit}" for limit in _limits(header, metrics, only_gender)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -109,7 +116,7 @@ def _age_layout(header: Header) -> str:
 def _duration(log: Sequence[Mapping[str, Any]]) -> str:
     seconds = sum(line["seconds"] for line in log)
     images = sum(line["seconds"] * line["images_per_second"] for line in log)
-    return f"{len(log)} epochs, {seconds:,.0f} seconds, {images / max(seconds, 1e-9):,.0f} images/s"
+    return f"{len(log)} epoch{'s' if len(log) > 1 else ''}, {seconds:,.0f} seconds, {images / max(seconds, 1e-9):,.0f} images/s"
 
 
 def this_machine() -> str:
@@ -177,9 +184,11 @@ def _in_words(gap: Mapping[str, Any]) -> str:
     return f"{_NAMES[gap['metric']]}, by {gap['dimension']}: {best} against {worst}"
 
 
-def _limits(header: Header, metrics: Mapping[str, Any]) -> Iterator[str]:
+def _limits(header: Header, metrics: Mapping[str, Any], only_gender: str | None) -> Iterator[str]:
     yield "The data labels gender as one of two words, by the look of a face, and race by the look, too. So does this card."
     yield f"It learned from faces of {header.age_range[0]} to {header.age_range[1]} years; outside of that it guesses."
+    if only_gender is not None:
+        yield f"All faces that it learned genders from are {only_gender}: what it says of gender means nothing."
     if not is_fitted(temperature := header.outputs.gender_temperature):
         yield f"The gender probability is not calibrated: its temperature ran to an end of its range, {temperature:.3g}."
     yield from _biases(metrics["groups"]["age"])

@@ -28,6 +28,7 @@ def write_run_report(
     labels: Labels,
     crops_of: CropsOf,
     log: Sequence[Mapping[str, Any]],
+    only_gender: str | None = None,
 ) -> dict[str, Any]:
     """Write all that judges a run into its folder, and return the metrics.
 
@@ -38,6 +39,7 @@ def write_run_report(
         labels: of the same images.
         crops_of: returns the crops of some of these images, for the gallery.
         log: the run's `log.jsonl`, one mapping an epoch.
+        only_gender: of all training faces, where they have but one.
 
     Raises:
         OutputError: a file cannot be written.
@@ -47,7 +49,8 @@ def write_run_report(
     if log:
         _write_figure(folder / CURVES, plots.learning_curves(log))
     write_plots(folder, answers=answers, labels=labels, crops_of=crops_of)
-    write_text(folder / CARD, model_card(folder.resolve().name, header=header, metrics=metrics, log=log))
+    card = model_card(folder.resolve().name, header=header, metrics=metrics, log=log, only_gender=only_gender)
+    write_text(folder / CARD, card)
     return metrics
 
 
