@@ -130,7 +130,7 @@ def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "link.json").symlink_to(tmp_path / "far" / "metrics.json")
     os.mkfifo(tmp_path / "pipe")
-    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)  # a reader, without which a writer waits
+    descriptor = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)  # a reader, without which a writer waits
 
     for name in ("link.json", "pipe"):
         write_text(tmp_path / name, "{}\n")
