@@ -216,4 +216,4 @@ def test_a_full_standard_output_is_told_by_name(weights, data, more):
 
     assert "framehook: cannot write standard output: No space left on device; make room" in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.returncode == 2
+    assert done.returncode == 1
