@@ -111,7 +111,7 @@ class Delivery:
                 self._ended.append(ended)
 
     def close(self) -> None:
-        """End what is still open and close every sink, whatever some of them raise.
+        """End what is still open and close every sink, whatever some of them raise; a second call is harmless.
 
         Raises:
             StageError: the first failure, unless sinks are isolated.
@@ -123,7 +123,8 @@ class Delivery:
                 self.end(state)
             except FramehookError as error:
                 failures.append(error)
-        for name, sink in self._sinks:
+        while self._sinks:
+            name, sink = self._sinks.pop(0)
             try:
                 sink.close()
             except (Exception, SystemExit) as cause:
@@ -131,7 +132,6 @@ class Delivery:
                 self._lost += (name,)
                 self._ended = [(stream, replace(last, lost_sinks=(*last.lost_sinks, name))) for stream, last in self._ended]
                 unfinished = True
-        self._sinks.clear()
         if unfinished:
             self._amend(self._ended)
         self._ended.clear()

@@ -1,13 +1,15 @@
 """How a run works: a decode thread for each stream, one for inference, one for the sinks, and bounded queues between them.
 
-    decode (one thread a stream) -> Inbox -> inference (one thread, batches) -> queue -> sinks (one thread) -> queue -> the caller
+    decode (a thread for each stream) -> Inbox -> inference (one, batches) -> Outbox -> sinks (one thread) -> Outbox -> the caller
 
 A stop, whether by an error, by Ctrl-C or by the caller's leaving, always takes the same way: no new frame is accepted, the
-decoders end, what is in the queues flows on or is thrown away, the sinks are closed whole, and every thread is waited for.
+decoders end, what is in the queues flows on or is thrown away, and the sinks are closed whole. All of this the threads do alone,
+for the caller may never come back; who closes the run waits for them.
 """
 
 import logging
-import queue
+import math
+import os
 import threading
 import time
 from collections import deque
@@ -25,6 +27,7 @@ from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
 from framehook.frame import Frame, StreamInfo
 from framehook.inbox import Inbox
+from framehook.outbox import Outbox
 from framehook.reconnecting import ReconnectingSource, StoppedError
 from framehook.results import Event, FrameResult, StreamStatistics
 from framehook.selection import Selection
@@ -37,6 +40,7 @@ log = logging.getLogger("framehook")
 _LATE_SECONDS = 0.5
 _WAIT_FOR_A_SOURCE_SECONDS = 5.0
 _GRACE_SECONDS = 0.2  # for sources to end by themselves before they are closed from here
+_PATIENCE_SECONDS = 20.0  # without a result, after which a run that was forgotten is left to end alone
 # Of a recorded stream that may wait for the next frame that is detected on: 0.8 s at 30 frames/s, if pictures are no larger than
 # those of 1080p by much.
 _AHEAD_FRAMES, _AHEAD_BYTES = 24, 1 << 27
@@ -113,20 +117,20 @@ class Engine:
         self._may_be_live = any(stream.may_be_live for stream in self._streams)
         self._inbox: Inbox[_Stream, _Waiting] = Inbox(streams=len(self._streams), together=self._together)
         waiting = 1 if self._may_be_live else 2 * batch  # results of a live stream that wait grow old
-        self._to_sinks: queue.Queue[_ToSinks] = queue.Queue(maxsize=waiting)
-        self._ready: queue.Queue[FrameResult | FramehookError | None] = queue.Queue(maxsize=waiting)
+        self._to_sinks: Outbox[_ToSinks] = Outbox(waiting)
+        self._ready: Outbox[FrameResult | FramehookError | None] = Outbox(waiting)
+        self._process = os.getpid()
         self._decoders: list[threading.Thread] = []
         self._closers: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._others: list[threading.Thread] = []
-        self._over = False  # whether no more threads are to be started, for the last ones are being waited for
-        self._starting = threading.RLock()  # held while they are; reentrant, since a signal's handler may ask for one meanwhile
+        self._starting = threading.RLock()  # held while threads are; reentrant: a signal's handler may ask for one meanwhile
         self._began = False
-        self._left: float | None = None  # when the caller wanted to leave
+        self._told_to_stop = False
+        self._ending = False  # whether a thread of its own, or `stop`, has seen to the sources
         self._finished = False
-        self._given_up = False
-        self.failure_after_leaving: FramehookError | None = None
-        """What went wrong while the run was being closed, of which no result can tell."""
+        self.failure: FramehookError | None = None
+        """What has ended the run or failed at its end, until `results` raises it."""
 
     def results(self) -> Generator[FrameResult]:
         """Run, and yield every result in the order of its stream.
@@ -135,14 +139,15 @@ class Engine:
             StageError: a plugin raised.
             SourceError: a source could not be opened or decoded; the other sources were finished first.
         """
-        self._began = True
-        self._decoders += self._start(self._decoding())  # one of them may add another one meanwhile
-        self._others += self._start([("inference", self._infer), ("sinks", self._deliver)])
         discard = False
         try:
+            with self._starting:
+                self._began = True
+                self._start(self._decoders, self._decoding())
+                self._start(self._others, [("inference", self._infer), ("sinks", self._deliver)])
             while (message := self._next()) is not None:
                 if isinstance(message, FramehookError):
-                    discard = True
+                    discard, self.failure = True, None
                     raise message
                 yield message
             self._raise_source_errors()
@@ -151,17 +156,30 @@ class Engine:
 
     def stop(self) -> None:
         """End every stream here, from any thread: what was decoded flows on, and then `results` ends."""
-        first, self._left = self._left is None, self._left or time.monotonic()
+        self._told_to_stop = True
         self._stop(discard=False)
         with self._starting:
-            if first and self._began and not self._over:  # last: Python 3.12 starts no thread while the program ends
-                self._others += self._start([("wake", self._wake)])
+            if self._began and not (self._ending or self._all_decoded()):
+                try:
+                    self._start(self._others, [("end", self._end_sources)])
+                except RunError:  # Python 3.12 starts no thread while the program ends
+                    self._end_sources()
+                self._ending = True
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the threads of a run that was stopped, and say whether they have ended."""
+        _join(self._others, seconds)
+        return not any(thread.is_alive() for thread in self._others)
 
     def leave_unrun(self) -> None:
         """Close the sinks of a run that was never begun; one that was has closed them itself."""
         if not self._began:
             self._began = True
             self._delivery.close()
+
+    def is_ours(self) -> bool:
+        """Say whether this is the process that made the run: one that was forked off has none of its threads."""
+        return os.getpid() == self._process
 
     def runs_here(self) -> bool:
         """Say whether the calling thread is one of the run's own, which cannot wait for itself to end."""
@@ -171,71 +189,85 @@ class Engine:
         """Return how each stream went so far, by name."""
         return {stream.spec.name: stream.statistics() for stream in self._streams}
 
+    def _all_decoded(self) -> bool:
+        return all(stream.decoded.is_set() for stream in self._streams)
+
     def _decoding(self) -> list[tuple[str, Callable[[], None]]]:
         workers = [("decode", self._decode_recorded)] * min(len(self._recorded), _RECORDED_AT_ONCE)
         live = [("decode", partial(self._decode, stream)) for stream in self._streams if stream.spec.live]
         return [*workers, *live]
 
-    def _start(self, targets: Sequence[tuple[str, Callable[[], None]]]) -> list[threading.Thread]:
-        # Daemons: a second Ctrl-C must be able to end the process while a camera's driver hangs.
-        threads = [
-            threading.Thread(target=run, name=f"framehook-{name}-{i}", daemon=True) for i, (name, run) in enumerate(targets)
-        ]
-        for thread in threads:
-            thread.start()
-        return threads
+    def _start(self, threads: list[threading.Thread], targets: Sequence[tuple[str, Callable[[], None]]]) -> None:
+        """Start a thread for each, which stands in the list before it runs: an exception may come at any moment."""
+        for i, (name, run) in enumerate(targets):
+            # Daemons: a second Ctrl-C must be able to end the process while a camera's driver hangs.
+            threads.append(threading.Thread(target=run, name=f"framehook-{name}-{i}", daemon=True))
+            try:
+                threads[-1].start()
+            except RuntimeError as error:
+                raise RunError(f"a run needs threads, of which no more can be started: {error}; end others first") from error
 
-    def _next(self) -> FrameResult | FramehookError | None:
+    def _next(self, *, patience_seconds: float = math.inf) -> FrameResult | FramehookError | None:
+        """Wait for what comes next; None: nothing does any more.
+
+        Raises:
+            TimeoutError: it has not come by then.
+        """
+        until = time.monotonic() + patience_seconds
         while True:
             try:
-                message = self._ready.get(timeout=1.0)  # without a timeout, Ctrl-C would not come through on Windows
-            except queue.Empty:
-                hangs = not all(stream.decoded.is_set() for stream in self._streams)
-                if self._left and hangs and time.monotonic() - self._left > _WAIT_FOR_A_SOURCE_SECONDS:
-                    return None  # its end is waited for below, where patience has an end
-                if not any(thread.is_alive() for thread in self._others):  # as in a process that was forked off
-                    self._finished = self._ready.empty()
-                    if self._finished:
-                        return None
-                continue
+                message = self._ready.take(wait_seconds=1.0)  # without a limit, Ctrl-C would not come through on Windows
+            except TimeoutError:
+                if self._ready or any(thread.is_alive() for thread in self._others):
+                    if time.monotonic() > until:
+                        raise
+                    continue
+                message = None  # the threads could not be started
             self._finished = message is None
             return message
 
     def _shut_down(self, *, discard: bool) -> None:
-        self._stop(discard=discard)
-        if self.runs_here():  # the garbage collector may come by on any thread
-            self._given_up = True
+        if not self.is_ours():
             return
-        self._left = self._left or time.monotonic()
-        self._wake()
-        until = self._left + _WAIT_FOR_A_SOURCE_SECONDS
-        _join(self._decoders, until - time.monotonic())
-        _join(self._closers, until - time.monotonic())
-        for stream in self._streams:
-            if not stream.decoded.is_set():
-                log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
-                stream.counters.interrupted = True
-                self._inbox.end(stream)
-        while not self._finished:
-            if isinstance(message := self._next(), FramehookError):
-                self.failure_after_leaving = message
-        with self._starting:
-            self._over = True
-        for thread in self._others:
-            thread.join()
+        patience_seconds = math.inf if self._told_to_stop else _PATIENCE_SECONDS
+        self._stop(discard=discard)
+        self.stop()
+        if self.runs_here():  # the garbage collector may come by on any thread
+            return
+        try:
+            while not self._finished:
+                self._next(patience_seconds=patience_seconds)
+        except TimeoutError:  # and on one that holds what the run's threads wait for
+            log.warning("a run that was left does not end: its threads go on alone, and what they write may not be whole")
+            return
+        _join(self._others, _PATIENCE_SECONDS)
+        if self._all_decoded():  # else some were waited for
+            _join(self._decoders, _PATIENCE_SECONDS)
+        self._delivery.close()  # where no thread could be started for it
 
-    def _wake(self) -> None:
-        """Close the sources that wait for something: their decode threads cannot before the wait is over."""
+    def _end_sources(self) -> None:
+        """Close the sources that wait for something, for their decode threads cannot; and end the streams of those that go on."""
+        until = time.monotonic() + _WAIT_FOR_A_SOURCE_SECONDS
         _join(self._decoders, _GRACE_SECONDS)
         for stream in self._streams:
             if not stream.decoded.is_set():
                 try:
-                    self._closers += self._start([("close", partial(_close, stream))])
-                except RuntimeError:  # Python 3.12 starts no thread while the program ends
+                    self._start(self._closers, [("close", partial(_close, stream))])
+                except RunError:  # as in `stop`
                     _close(stream)
+        _join(self._decoders, until - time.monotonic())
+        _join(self._closers, until - time.monotonic())
+        for stream in self._streams:
+            if not stream.decoded.is_set():
+                if any(thread.is_alive() for thread in self._decoders):
+                    log.warning("source '%s' does not stop: it is left behind", stream.spec.name)
+                stream.counters.interrupted = True
+                self._inbox.end(stream)
 
     def _stop(self, *, discard: bool) -> None:
         self._stopping.set()
+        self._to_sinks.widen()
+        self._ready.widen()
         for stream in self._inbox.stop(discard=discard):
             stream.counters.interrupted = True
 
@@ -266,7 +298,7 @@ class Engine:
                     stream.counters.interrupted = True
                     return
                 if source.info.live and not stream.spec.live:  # it may never end, and others wait for this thread
-                    self._decoders += self._start([("decode-next", self._decode_recorded)])
+                    self._start(self._decoders, [("decode-next", self._decode_recorded)])
                 try:
                     self._decode_frames(stream, source)
                 finally:
@@ -376,7 +408,7 @@ class Engine:
 
     def _deliver(self) -> None:
         failure: FramehookError | None = None
-        while (message := self._to_sinks.get()) is not None:
+        while (message := self._to_sinks.take()) is not None:
             if failure is not None:
                 continue  # what comes after a failure is not written
             if isinstance(message, FramehookError):
@@ -396,17 +428,9 @@ class Engine:
         except BaseException as error:
             failure = failure or _as_framehook_error(error)
         if failure is not None:
-            self._hand_over(failure)
-        self._hand_over(None)
-
-    def _hand_over(self, message: FrameResult | FramehookError | None) -> None:
-        """Put it where the caller takes it from; nobody does any more once the run was given up."""
-        while not self._given_up:
-            try:
-                self._ready.put(message, timeout=1.0)
-                return
-            except queue.Full:
-                continue
+            self.failure = failure
+            self._ready.put(failure)
+        self._ready.put(None)
 
     def _take_delivery(self, message: _Result | _Ended) -> None:
         if isinstance(message, _Ended):
@@ -419,14 +443,15 @@ class Engine:
                 stream.counters.late += 1
             assert stream.state is not None  # its results came out of it
             self._delivery.write(stream.state, result)
-            self._hand_over(result)
+            self._ready.put(result)
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:
-    """Wait for all of these threads, and those that are added meanwhile, but no longer than that."""
+    """Wait for all of these threads, and those that are added meanwhile, but no longer than that; some could not be started."""
     until = time.monotonic() + seconds
     for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.0))
+        if thread.ident not in (None, threading.get_ident()):
+            thread.join(max(until - time.monotonic(), 0.0))
 
 
 def _close(stream: _Stream) -> None:

@@ -3,7 +3,8 @@
 import atexit
 import logging
 import weakref
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from framehook.errors import FramehookError
 
@@ -26,20 +27,27 @@ def close_quietly(failed: Closable) -> None:
         log.debug("closing %s, which had failed, failed too: %s", type(failed).__name__, error)
 
 
-_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+T = TypeVar("T")
+
+_open: weakref.WeakKeyDictionary[object, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 
 
-def close_at_exit(opened: Closable) -> None:
+def close_at_exit(opened: T, close: Callable[[T], None]) -> None:
     """Have this closed when the program ends, unless nobody holds it any more by then."""
-    _open.add(opened)
+    _open[opened] = close
+
+
+def close_left(opened: T, close: Callable[[T], None]) -> None:
+    """Close what somebody left open: whom could an error be raised to?"""
+    try:
+        close(opened)
+    except FramehookError as failure:
+        log.error("%s", failure)
+    except Exception as error:
+        log.error("what was left open could not be closed: %s: %s", type(error).__name__, error)
 
 
 @atexit.register
 def _close_all() -> None:
-    for opened in list(_open):
-        try:
-            opened.close()
-        except FramehookError as failure:
-            log.error("%s", failure)
-        except Exception as error:  # the others are to be closed all the same
-            log.error("what was left open could not be closed: %s: %s", type(error).__name__, error)
+    for opened, close in list(_open.items()):
+        close_left(opened, close)

@@ -9,15 +9,16 @@ from typing import Self
 
 from framehook.analysis import Analysis
 from framehook.delivery import Delivery
-from framehook.errors import FramehookError, UsageError
+from framehook.errors import FramehookError, RunError, UsageError
 from framehook.frame import Frame, Image, StreamInfo, checked_seconds
-from framehook.leaving import close_at_exit
+from framehook.leaving import close_at_exit, close_left
 from framehook.results import FrameResult, StreamStatistics
 from framehook.stages import Stages
 from framehook.stream_state import Counters, StreamState
 from framehook.video import ArrayPicture
 
 _TIME_BASE = Fraction(1, 1_000_000)
+_WAIT_AT_EXIT_SECONDS = 5.0  # for a push that does not end
 
 
 class Session:
@@ -39,10 +40,10 @@ class Session:
         self._counters = Counters()
         self._state: StreamState | None = None
         self._closed = False
-        self._pushing = threading.Lock()
-        self._pusher: int | None = None
+        self._lock = threading.RLock()  # reentrant: a sink, a hook or a signal's handler may close the session
+        self._pushing = False
         self._process = os.getpid()
-        close_at_exit(self)
+        close_at_exit(self, Session._close_at_exit)
 
     def push(self, image: Image, *, seconds: float | None = None) -> FrameResult:
         """Analyse one picture and return what was found.
@@ -56,20 +57,26 @@ class Session:
             StageError: a plugin raised; the session can go on with the next picture.
             StageError, OutputError: a sink failed, and takes no more; the session can go on with the others.
         """
-        if not self._pushing.acquire(blocking=False):
-            if self._pusher is None:
-                raise UsageError(f"session '{self._name}' is being closed: open another one with pipeline.session()")
+        self._check_open()
+        if self._pushing:
             raise UsageError(f"session '{self._name}' is being pushed into: one picture at a time, or a session for each thread")
-        self._pusher = threading.get_ident()
-        try:
-            return self._push(image, seconds)
-        finally:
-            self._pusher = None
-            self._pushing.release()
+        with self._lock:  # not acquired by hand: a signal's handler might raise before it could be released
+            try:
+                self._pushing = True
+                return self._push(image, seconds)
+            finally:
+                self._pushing = False
 
-    def _push(self, image: Image, seconds: float | None) -> FrameResult:
+    def _check_open(self) -> None:
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"session '{self._name}' belongs to the process that opened it, and this one was forked off: open another here"
+            )
         if self._closed:
             raise UsageError(f"session '{self._name}' is closed: open another one with pipeline.session()")
+
+    def _push(self, image: Image, seconds: float | None) -> FrameResult:
+        self._check_open()  # again: it may have been closed just now
         if seconds is None:
             seconds = time.perf_counter() - self._counters.started
         seconds = checked_seconds(seconds, what=f"session '{self._name}': seconds")
@@ -109,18 +116,24 @@ class Session:
 
     def close(self) -> None:
         """End the stream and close the sinks, once a push of another thread is done; a second call is harmless."""
-        if self._pusher == threading.get_ident():  # a sink or a hook that is told of a picture closes the session
-            self._close()
+        if os.getpid() != self._process:  # a process that was forked off leaves the files to the first one
             return
-        with self._pushing:
-            self._close()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._counters.ended = time.perf_counter()
+                self._delivery.close()
 
-    def _close(self) -> None:
-        if self._closed or os.getpid() != self._process:  # a process that was forked off leaves the files to the first one
-            return
-        self._closed = True
-        self._counters.ended = time.perf_counter()
-        self._delivery.close()
+    def _close_at_exit(self) -> None:
+        if not self._lock.acquire(timeout=_WAIT_AT_EXIT_SECONDS):
+            raise RunError(f"session '{self._name}' is left open: a push into it does not end; its files are not whole")
+        try:
+            self.close()
+        finally:
+            self._lock.release()
+
+    def __del__(self) -> None:
+        close_left(self, Session.close)
 
     def __enter__(self) -> Self:
         return self

@@ -2,11 +2,14 @@
 
 import csv
 import gc
+import itertools
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -143,6 +146,151 @@ def test_a_forgotten_run_that_is_collected_on_its_own_thread_ends():
     for thread in threads:
         thread.join(20)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_forgotten_run_waits_for_no_thread_that_waits_for_the_one_that_forgot_it(monkeypatch, caplog):
+    monkeypatch.setattr("framehook.engine._PATIENCE_SECONDS", 0.1)
+    lock = threading.Lock()
+
+    class Locking(FixedDetector):
+        def detect(self, frames):
+            with lock:
+                return super().detect(frames)
+
+    def forget():
+        run = pipeline(detector=Locking()).run([PICTURE] * 100)
+        next(run)
+        lock.acquire()
+        return threading.enumerate()
+
+    threads = forget()
+    assert "a run that was left does not end: its threads go on alone" in caplog.text
+    lock.release()
+    for thread in threads:
+        if thread.name.startswith("framehook"):
+            thread.join(20)
+
+
+class Endless:
+    """A source that gives frames until it is closed."""
+
+    def __init__(self):
+        self.info = StreamInfo(name="door", width=64, height=48)
+        self.ahead, self.closed = threading.Event(), threading.Event()
+
+    def __iter__(self):
+        for i in itertools.count():
+            if i == 3:
+                self.ahead.set()
+            yield make_frame(PICTURE, index=i, stream=self.info)
+
+    def close(self):
+        self.closed.set()
+
+
+def run_that_another_thread_iterates(pool, sink):
+    """Return a run, and its first result to be, which waits until the run is closed; more are on their way than may wait."""
+    source = Endless()
+
+    class Waiting(FixedDetector):
+        def detect(self, frames):
+            assert source.closed.wait(10)
+            return super().detect(frames)
+
+    run = pipeline(detector=Waiting(), sinks=[sink]).run(source)
+    first = pool.submit(next, run)
+    assert source.ahead.wait(10)
+    return run, first
+
+
+def test_a_run_is_whole_once_it_is_closed_though_the_thread_that_iterates_does_not_come_back():
+    sink = MemorySink()
+    with ThreadPoolExecutor(1) as pool:
+        run, first = run_that_another_thread_iterates(pool, sink)
+        run.close()
+        assert sink.closed == 1
+        assert first.result().frame.index == 0
+    rest = [result.frame.index for result in run]
+    assert [0, *rest] == [result.frame.index for result in sink.results]
+    assert len(rest) > 1
+
+
+def test_what_fails_while_another_thread_iterates_is_raised_where_the_run_is_closed():
+    class Full(MemorySink):
+        def close(self):
+            raise OSError("disk full")
+
+    with ThreadPoolExecutor(1) as pool:
+        run, first = run_that_another_thread_iterates(pool, Full())
+        with pytest.raises(StageError, match="sink 'Full' failed closing: OSError: disk full"):
+            run.close()
+        assert first.result().frame.index == 0
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3], ids=["decoding", "inference", "sinks"])
+@pytest.mark.parametrize("interrupt", [True, False], ids=["interrupt", "no more threads"])
+def test_a_run_that_cannot_begin_leaves_nothing_behind(monkeypatch, nth, interrupt):
+    starts, start = itertools.count(1), threading.Thread.start
+
+    def start_some(thread):
+        fails = next(starts) == nth
+        if interrupt or not fails:
+            start(thread)
+        if fails:
+            raise KeyboardInterrupt if interrupt else RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    sink = MemorySink()
+    run = pipeline(sinks=[sink]).run([PICTURE] * 100)
+    with pytest.raises(KeyboardInterrupt if interrupt else RunError, match=None if interrupt else "no more can be started"):
+        next(run)
+    assert sink.closed == 1
+
+
+FORKED = """
+import os, sys
+from framehook import ArraySource, Pipeline, UsageError
+from framehook.testing import FixedDetector, grey_image
+
+class Source(ArraySource):
+    def close(self):
+        print("closed", flush=True)
+        super().close()
+
+pipeline = Pipeline(detector=FixedDetector(), tracker=None, classifiers=[], sinks=["jsonl"], out=sys.argv[1])
+picture = grey_image(64, 48)
+run, session = pipeline.run(Source([picture] * 400)), pipeline.session("door")
+next(run)
+session.push(picture)
+child = os.fork()
+if not child:
+    for go_on in (lambda: next(run), lambda: session.push(picture)):
+        try:
+            go_on()
+        except UsageError as error:
+            print(error, flush=True)
+    run.close()
+    session.close()
+    sys.exit()
+os.waitpid(child, 0)
+print("parent", flush=True)
+session.push(picture)
+run.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_forked_process_can_neither_use_nor_close_what_it_has_inherited(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path)], timeout=60, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "a run belongs to the process that made it, and this one was forked off: make another run here",
+        "session 'door' belongs to the process that opened it, and this one was forked off: open another here",
+        "parent",
+        "closed",
+    ]
+    assert len((tmp_path / "door" / "detections.jsonl").read_text().splitlines()) == 2
 
 
 def test_the_loop_gets_all_that_the_sinks_got_however_slow_a_batch_is():

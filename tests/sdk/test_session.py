@@ -1,3 +1,4 @@
+import gc
 import json
 import subprocess
 import sys
@@ -141,12 +142,61 @@ def test_closing_waits_for_the_push_of_another_thread():
     assert (len(sink.results), sink.closed) == (1, 1)
 
 
-def test_a_sink_may_close_its_session():
+@pytest.mark.parametrize("told", ["write", "end", "close"])
+def test_a_sink_may_close_its_session(told):
     class Closing(MemorySink):
+        def _hear(self, name, *what):
+            getattr(super(), name)(*what)
+            if name == told:
+                session.close()
+
         def write(self, result):
-            session.close()
+            self._hear("write", result)
+
+        def end(self, stream, statistics):
+            self._hear("end", stream, statistics)
+
+        def close(self):
+            self._hear("close")
 
     sink = Closing()
     session = pipeline(sinks=[sink]).session("door")
     session.push(PICTURE)
-    assert sink.closed == 1
+    session.close()
+    assert (len(sink.results), len(sink.ended), sink.closed) == (1, 1, 1)
+
+
+def test_a_forgotten_session_is_closed(caplog):
+    class Full(MemorySink):
+        def close(self):
+            super().close()
+            raise OSError("disk full")
+
+    sink = Full()
+    pipeline(sinks=[sink]).session("door").push(PICTURE)
+    gc.collect()
+    assert (sink.ended[0].processed, sink.closed) == (1, 1)
+    assert "disk full" in caplog.text
+
+
+def test_a_program_that_ends_does_not_wait_for_a_push_that_never_does():
+    script = """
+import threading
+import framehook.session
+from framehook import Pipeline
+from framehook.testing import FixedDetector, grey_image
+
+framehook.session._WAIT_AT_EXIT_SECONDS = 0.1
+at_work = threading.Event()
+
+class Stuck(FixedDetector):
+    def detect(self, frames):
+        at_work.set()
+        threading.Event().wait()
+
+session = Pipeline(detector=Stuck(), tracker=None, classifiers=[]).session("door")
+threading.Thread(target=session.push, args=[grey_image(64, 48)], daemon=True).start()
+at_work.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, capture_output=True, text=True, check=True)
+    assert done.stderr == "session 'door' is left open: a push into it does not end; its files are not whole\n"

@@ -133,7 +133,7 @@ class StreamFiles(Generic[F]):
 
 _writers: WeakValueDictionary[Path, StreamFiles[Any]] = WeakValueDictionary()
 """Who writes each file of this process; weak, so that a session which was forgotten and never closed holds none for ever."""
-_writers_lock = threading.Lock()
+_writers_lock = threading.RLock()  # reentrant, as in `folders.py`
 
 
 def _claim(path: Path, writer: StreamFiles[Any]) -> Path:

@@ -30,7 +30,7 @@ class _Hold:
 
 
 _holds: dict[Path, _Hold] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant: the garbage collector may close a forgotten session at any moment
 
 
 def hold(folder: Path, *, file: str | None = None) -> Callable[[], None]:
