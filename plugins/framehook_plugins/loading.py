@@ -1,16 +1,25 @@
 """Models are loaded when first needed, and once, whichever threads need them."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar, overload
 
+from framehook import ModelError
+
 T = TypeVar("T")
+
+_loaded_in: set[int] = set()  # the process that has loaded the first model, which those forked off from it inherit
 
 
 class loaded_once(Generic[T]):  # noqa: N801 - a decorator, such as functools.cached_property
     """A property that is computed when it is first asked for, while other threads wait.
 
-    `functools.cached_property` has no lock from Python 3.12 on: two threads would each load the model.
+    `functools.cached_property` has no lock from Python 3.12 on: two threads would each load the model. And it would hand out a
+    model in a process that was forked off, where the threads that it computes on are not: it would wait for them for ever.
+
+    Raises:
+        ModelError: models were loaded before this process was forked off.
     """
 
     def __init__(self, load: Callable[[Any], T]) -> None:
@@ -28,9 +37,17 @@ class loaded_once(Generic[T]):  # noqa: N801 - a decorator, such as functools.ca
     def __get__(self, instance: object, owner: type) -> T | Self:
         if instance is None:
             return self  # the class was asked
-        values = instance.__dict__  # which Python asks first from now on
+        if _loaded_in - {os.getpid()}:
+            raise ModelError(
+                "models were loaded before this process was forked off, and cannot be used in it: start processes by 'spawn', or "
+                "make and first use a pipeline in them"
+            )
         with self._lock:
-            if self._name not in values:
-                values[self._name] = self._load(instance)
-            value: T = values[self._name]
+            if self._name not in instance.__dict__:
+                _loaded_in.add(os.getpid())
+                instance.__dict__[self._name] = self._load(instance)
+            value: T = instance.__dict__[self._name]
         return value
+
+    def __set__(self, instance: object, value: T) -> None:
+        instance.__dict__[self._name] = value  # that there is a setter makes Python ask `__get__` each time
