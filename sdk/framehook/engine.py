@@ -338,8 +338,8 @@ class Engine:
 
     def _decode_frames(self, stream: _Stream, source: Source) -> None:
         counters = stream.counters
-        room = self._room(source.info)
-        with closing(self._selection.of(returned.frames(source), live=source.info.live)) as frames:
+        info, room, any_wanted = source.info, self._room(source.info), False
+        with closing(self._selection.of(returned.frames(source), live=info.live, alone=info.frames == 1)) as frames:
             while True:
                 start = time.perf_counter()
                 try:
@@ -350,7 +350,8 @@ class Engine:
                     counters.spend("decode", time.perf_counter() - start)
                 counters.decoded += 1
                 if frame is not None:
-                    taken, dropped = self._inbox.put(stream, (frame, time.perf_counter()), live=source.info.live, room=room)
+                    any_wanted = True
+                    taken, dropped = self._inbox.put(stream, (frame, time.perf_counter()), live=info.live, room=room)
                     counters.dropped += dropped
                     if not taken:
                         counters.interrupted = True
@@ -358,7 +359,7 @@ class Engine:
                 elif self._stopping.is_set():
                     counters.interrupted = True
                     return
-        if not (counters.decoded or source.info.live or self._stopping.is_set()):
+        if not (any_wanted or info.live or self._stopping.is_set()):
             raise SourceError(
                 f"source '{stream.spec.name}' gave no frame: if it was read or closed before, make it anew; "
                 "if a start or an end was asked for, choose others"

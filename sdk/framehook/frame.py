@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from numbers import Real
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,9 @@ class Frame:
             raise SourceError(f"{self!r}: its picture must be a ({height}, {width}, 3) uint8 array in RGB, got {got}")
         return image
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "image"}  # which the picture gives again
+
     def __repr__(self) -> str:
         return f"Frame({self.stream.name!r}, index={self.index}, seconds={self.seconds:.3f}, {self.width} x {self.height})"
 
@@ -168,6 +171,10 @@ def checked_seconds(value: object, *, what: str) -> float:
     Raises:
         UsageError: it is no number, or not finite.
     """
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise UsageError(f"{what} must be a finite number, got {value!r}")
-    return float(value)
+    try:
+        seconds = float(value) if isinstance(value, Real) else math.nan
+    except (OverflowError, TypeError):  # such as 10**400, or one of numpy's spans of time
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise UsageError(f"{what} must be a finite number, got {value!r:.100}")
+    return seconds

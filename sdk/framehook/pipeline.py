@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeAlias
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from framehook.addresses import expand_home
 from framehook.contracts import Analyzer, Classifier, Detector, Sink, Source, Tracker
 from framehook.delivery import Delivery, OnError, hook_sinks
 from framehook.engine import Engine
-from framehook.errors import ConfigError, OptionError, did_you_mean
+from framehook.errors import ConfigError, OptionError, UsageError, did_you_mean
 from framehook.options import Spec, check_options, options_of, parse_spec
 from framehook.plugins import Plugins, load_plugins
 from framehook.run import Run
@@ -43,7 +43,7 @@ class Pipeline:
         detect_every: detect on every n-th frame, and follow in between; None chooses by the time between frames where the
             detector is a `Refiner`, more often where new things turn up and in live streams, else detects on every frame.
         classify_every: frames between two looks at a face that is known; None looks about twice a second of the stream's time.
-        start: seconds; earlier frames are passed over.
+        start: seconds; earlier frames are passed over. Of live streams it counts from the first frame, as `end` does.
         end: seconds; where the analysis stops; None for the end.
         every: analyse every n-th frame.
         fps: analyse at most so many frames a second of the stream's time.
@@ -100,7 +100,8 @@ class Pipeline:
         self._selection = Selection(
             start_seconds=checked["start"], end_seconds=checked["end"], every=checked["every"], fps=checked["fps"]
         )
-        maker = StageMaker(self._plugins, {"device": device, "out": checked["out"], "settings": dict(self.settings)})
+        out = checked["out"].absolute()  # the program may change its folder in the middle of a run
+        maker = StageMaker(self._plugins, {"device": device, "out": out, "settings": dict(self.settings)})
         self._make_sinks = [(_name(sink), maker.maker("sink", sink)) for sink in _several("sinks", sinks)]
         self._stages = Stages(
             detector=maker.maker("detector", detector)(),
@@ -129,6 +130,9 @@ class Pipeline:
             ConfigError: no such file, no TOML, or a key that is not known.
         """
         return cls(**{**read_config(path), **overrides})
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Pipeline can be neither copied nor pickled: make it in the process that uses it, as by from_config()")
 
     def run(self, sources: SourcesLike) -> Run:
         """Analyse sources and return an iterator of results, in order within each stream.
@@ -165,7 +169,15 @@ class Pipeline:
 
         All frames are analysed: `every`, `fps`, `start` and `end` are for runs. A sink given as an object is one for all
         sessions, and closed with the first of them: give its name or class instead.
+
+        Args:
+            name: the stream's. A session of a name that was there before begins its files anew.
+
+        Raises:
+            UsageError: the name is no text.
         """
+        if not isinstance(name, str):
+            raise UsageError(f"a session's name must be text, such as 'door camera', got {name!r}")
         return Session(name, stages=self._stages, delivery=self._delivery())
 
     def _delivery(self) -> Delivery:

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from framehook.engine import Engine
 from framehook.errors import FramehookError, UsageError
@@ -73,6 +73,9 @@ class Run(Iterator[FrameResult]):
         failure, engine.failure = engine.failure, None
         if failure is not None:
             raise failure
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Run can be neither copied nor pickled: send its results, or make it in the process that uses it")
 
     def __enter__(self) -> Self:
         return self

@@ -11,7 +11,10 @@ class Selection:
     """A span of time, and how many frames of it."""
 
     start_seconds: float = 0.0
-    """Earlier frames are passed over; 0 passes over none, also where times begin below it."""
+    """Earlier frames are passed over; 0 passes over none, also where times begin below it; a live stream's counts from its first.
+
+    A picture that is alone in its stream has no time, and is not passed over.
+    """
     end_seconds: float | None = None
     """The stream ends before the first frame at or after this time; a live one's counts from its first frame."""
     every: int = 1
@@ -19,18 +22,17 @@ class Selection:
     fps: float | None = None
     """At most so many frames a second of the stream's own time."""
 
-    def of(self, frames: Iterator[Frame], *, live: bool = False) -> Generator[Frame | None]:
+    def of(self, frames: Iterator[Frame], *, live: bool = False, alone: bool = False) -> Generator[Frame | None]:
         """Yield each frame that is wanted, and None for each that is not, until the end."""
         number = 0
         due: float | None = None
-        end = self.end_seconds
+        origin: float | None = None if live else 0.0
         for frame in frames:
             seconds = frame.seconds
-            if live and end is not None:
-                live, end = False, end + seconds
-            if end is not None and seconds >= end:
+            origin = seconds if origin is None else origin
+            if self.end_seconds is not None and seconds >= origin + self.end_seconds:
                 return
-            if seconds < self.start_seconds and self.start_seconds:
+            if self.start_seconds and seconds < origin + self.start_seconds and not alone:
                 yield None
                 continue
             wanted = number % self.every == 0

@@ -5,7 +5,7 @@ import threading
 import time
 from fractions import Fraction
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from framehook.analysis import Analysis
 from framehook.delivery import Delivery
@@ -50,7 +50,8 @@ class Session:
 
         Args:
             image: (height, width, 3) uint8 RGB, of the same size each time; do not change it while the result is in use.
-            seconds: its time in the stream, never falling; None takes the time since the session began.
+            seconds: its time in the stream; None takes the time since the session began. It should not fall: a little, as a
+                clock that is set may, is taken as it is, and where it falls far, all is new and gets new tracks.
 
         Raises:
             UsageError: the session is closed, another thread pushes into it, or the picture is of the wrong kind or size.
@@ -134,6 +135,9 @@ class Session:
 
     def __del__(self) -> None:
         close_left(self, Session.close)
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Session can be neither copied nor pickled: send its results, or make it in the process that uses it")
 
     def __enter__(self) -> Self:
         return self

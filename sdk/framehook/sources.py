@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -33,12 +33,6 @@ from framehook.video import ArrayPicture, VideoSource
 
 Images: TypeAlias = Iterable[Image] | Iterable[tuple[float, Image]]
 """Pictures, (height, width, 3) uint8 RGB each, or pairs of a time in seconds and a picture."""
-
-SourceLike: TypeAlias = "str | Path | int | Source | SourceSpec | Images"
-"""A file, folder, glob, address or camera number; a `Source`, opened or not; or pictures."""
-
-SourcesLike: TypeAlias = "SourceLike | Iterable[SourceLike]"
-"""One source or several."""
 
 FindSource: TypeAlias = Callable[[str, str], Callable[[], Source] | None]
 """Given the two sides of `scheme://address`, returns what opens it, or None."""
@@ -73,6 +67,13 @@ class SourceSpec:
     """As `StreamInfo.location`, where it is known before opening."""
     reopens: bool = True
     """Whether `open` can be called again, and then begins anew."""
+
+
+SourceLike: TypeAlias = str | Path | int | Source | SourceSpec | Images
+"""A file, folder, glob, address or camera number; a `Source`, opened or not; or pictures."""
+
+SourcesLike: TypeAlias = SourceLike | Iterable[SourceLike]
+"""One source or several."""
 
 
 class _Found(NamedTuple):
@@ -147,11 +148,11 @@ class ArraySource:
     def __init__(self, images: Images, *, name: str = "arrays", rate: float | Fraction = 25) -> None:
         if not 0 < rate < math.inf:
             raise UsageError(f"source '{name}': rate must be frames per second, above 0, got {rate}")
-        iterator: Iterator[_Item] = iter(images)
-        first = next(iterator, None)
+        self._iterator: Iterator[_Item] = iter(images)
+        first = next(self._iterator, None)
         if first is None:
             raise UsageError(f"source '{name}' has no picture; give at least one")
-        self._items = enumerate(chain([first], iterator))
+        self._items = enumerate(chain([first], self._iterator))
         self._stay = isinstance(images, (list, tuple, np.ndarray))
         self._timed = isinstance(first, tuple)
         self._rate = Fraction(rate).limit_denominator(1_000_000)
@@ -180,8 +181,10 @@ class ArraySource:
             yield self._frame(index, item)
 
     def close(self) -> None:
-        """End the stream; a second call is harmless."""
+        """End the stream, and a generator of pictures, so that it lets go of what it holds; a second call is harmless."""
         self._closed = True
+        if isinstance(self._iterator, Generator) and not getattr(self._iterator, "gi_running", False):  # by another thread
+            self._iterator.close()
 
     def _frame(self, index: int, item: _Item) -> Frame:
         name = self._info.name
@@ -240,7 +243,7 @@ class _Finder:
         if head and isinstance(head[0], Frame):
             raise UsageError("frames alone are no source: give a Source, which has `info` and close() besides, or give pictures")
         if head and _is_picture(head[0]):
-            images = items if isinstance(items, Sized) else chain(head, iterator)
+            images = items if isinstance(items, Sized) else _with_head(head, iterator)
             yield _Found("arrays", lambda name: ArraySource(images, name=name), reopens=False)  # type: ignore[arg-type]  # it checks each
             return
         for item in chain(head, iterator):
@@ -286,7 +289,8 @@ class _Finder:
             )
 
     def _file(self, path: Path) -> _Found:
-        return _Found(path.stem, lambda name: self._recorded(path, name=name), location=public_location(path))
+        there = path.absolute()  # the program may change its folder before this one's turn
+        return _Found(path.stem, lambda name: self._recorded(there, name=name), location=public_location(path))
 
     def _glob(self, pattern: str) -> Iterator[_Found]:
         matches = glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute patterns
@@ -348,6 +352,16 @@ class _Renamed:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _with_head(head: list[object], iterator: Iterator[object]) -> Generator[object]:
+    """Go through an iterator from which the head was taken, and close it at the end where it is a generator."""
+    try:
+        yield from head
+        yield from iterator
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
 def _named(source: Source, name: str) -> Source:

@@ -76,8 +76,9 @@ class Counters:
     def statistics(self, stream: str) -> StreamStatistics:
         """Return what has been counted so far."""
         seconds = (self.ended or time.perf_counter()) - self.started
+        inference = self.inference_seconds  # once: another thread may be adding to it
         # Decoding and writing have threads of their own, all other stages share one.
-        busiest = max(self.inference_seconds, *(self.stage_seconds.get(stage, 0.0) for stage in ("decode", "write")))
+        busiest = max(inference, *(self.stage_seconds.get(stage, 0.0) for stage in ("decode", "write")))
         return StreamStatistics(
             stream=stream,
             decoded=self.decoded,
@@ -89,7 +90,7 @@ class Counters:
             tracks=self.tracks,
             seconds=seconds,
             stage_seconds=dict(self.stage_seconds),
-            overhead=seconds / busiest if self.inference_seconds else None,
+            overhead=seconds / busiest if inference else None,
             interrupted=self.interrupted,
             warnings=(*self.warnings, *self.spacing.warnings()),
             error=self.error,

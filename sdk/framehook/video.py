@@ -183,6 +183,9 @@ class DecodedPicture:
         """Convert and scale in one pass to (height, width, 3) RGB, upright; shrinking averages areas."""
         return self._converter.convert(self._frame, (width, height))
 
+    def __reduce__(self) -> tuple[type["ArrayPicture"], tuple[Image]]:
+        return ArrayPicture, (self.rgb(),)  # libav's own frames can be neither copied nor sent
+
     def planes(self) -> Planes | None:
         """Return the decoder's planes as they are: None where they are no YUV 4:2:0, lie turned, or have another size."""
         return self._converter.planes(self._frame)

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from framehook import (
     Event,
@@ -52,6 +53,22 @@ def test_a_run_says_how_much_longer_it_took_than_its_busiest_thread():
     assert len(list(run)) == 10
     [statistics] = run.statistics.values()
     assert 1 <= statistics.overhead < statistics.seconds / 0.2
+
+
+def test_the_statistics_of_a_stream_may_be_asked_for_while_it_is_analysed():
+    class Analysed(Counters):
+        analysed = itertools.count()
+        inference_seconds = property(lambda self: float(next(self.analysed)), lambda self, seconds: None)
+
+    assert Analysed().statistics("door").overhead is None
+
+
+def test_a_span_without_a_picture_is_told_and_a_picture_alone_has_no_time(tmp_path):
+    late = pipeline(start=60)
+    with pytest.raises(SourceError, match=r"source 'arrays' gave no frame: .* if a start or an end was asked for, choose others"):
+        list(late.run(images(5)))
+    Image.fromarray(grey_image(64, 48)).save(tmp_path / "photo.png")
+    assert [len(list(late.run(source))) for source in (images(1), tmp_path / "photo.png")] == [1, 1]
 
 
 def test_every_frame_of_a_recording_comes_out_in_order():

@@ -1,10 +1,14 @@
+import copy
+import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from framehook import Frame, StreamInfo
-from framehook.testing import grey_image, make_frame
+from framehook import Frame, StreamInfo, VideoSource
+from framehook.reconnecting import _Scaled
+from framehook.testing import grey_image, make_frame, synthetic_video
 
 
 class CountingPicture:
@@ -67,3 +71,15 @@ def test_a_frame_made_for_a_test_belongs_to_a_stream_of_its_size():
     made = make_frame(grey_image(64, 48, value=80), index=2, seconds=0.08)
     assert (made.stream.width, made.stream.height, made.index, made.seconds) == (64, 48, 2, 0.08)
     assert (made.image == 80).all()
+
+
+def test_a_frame_can_be_pickled_and_copied_and_nobody_can_write_into_its_picture(tmp_path):
+    source = VideoSource(synthetic_video(tmp_path / "a.mp4", frames=1), name="a")
+    (decoded,) = source
+    source.close()
+    scaled = replace(decoded, picture=_Scaled(decoded.picture, 64, 48))
+    for made in (decoded, scaled, make_frame(decoded.image)):
+        for other in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made), copy.copy(made)):
+            assert other == made
+            assert (other.image == made.image).all()
+            assert not other.image.flags.writeable

@@ -1,6 +1,9 @@
+import copy
+import pickle
 import re
 import subprocess
 import sys
+import typing
 
 import numpy as np
 import pytest
@@ -268,3 +271,27 @@ def test_the_folder_of_results_may_be_written_with_a_tilde(tmp_path, monkeypatch
 def test_times_and_rates_are_finite(given):
     with pytest.raises(OptionError, match="input should be a finite number"):
         Pipeline(**given)
+
+
+def test_what_a_pipeline_takes_and_returns_can_be_asked_of_its_annotations():
+    assert {"sources", "return"} <= typing.get_type_hints(Pipeline.run).keys()
+
+
+def test_what_cannot_leave_its_process_says_so():
+    pipeline = Pipeline(detector=FixedDetector(), classifiers=[])
+    with pipeline.session() as session, pipeline.run([grey_image(64, 48)]) as run:
+        for each in (pipeline, session, run):
+            for send in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(TypeError, match=f"a {type(each).__name__} can be neither copied nor pickled: "):
+                    send(each)
+
+
+def test_a_program_may_change_its_folder_in_the_middle_of_a_run(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    videos = [synthetic_video(f"{name}.mp4", frames=5) for name in ("a", "b", "c")]
+    pipeline = Pipeline(detector=FixedDetector(), classifiers=[], sinks=["jsonl"], out="results")
+    for _ in pipeline.run(videos):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    lines = [len((tmp_path / "results" / name / "detections.jsonl").read_text().splitlines()) for name in ("a", "b", "c")]
+    assert lines == [5, 5, 5]

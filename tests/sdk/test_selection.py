@@ -32,3 +32,10 @@ def test_without_a_start_times_below_zero_are_frames_too():
     frames = [make_frame(grey_image(2, 2), index=i, seconds=i - 3.0) for i in range(6)]
     assert [frame.index for frame in Selection().of(iter(frames)) if frame] == list(range(6))
     assert [frame.index for frame in Selection(start_seconds=1.0).of(iter(frames)) if frame] == [4, 5]
+
+
+def test_the_span_of_a_live_stream_counts_from_its_first_frame():
+    frames = [make_frame(grey_image(2, 2), index=i, seconds=7000.0 + i) for i in range(9)]
+    selection = Selection(start_seconds=2.0, end_seconds=5.0)
+    assert [frame.index for frame in selection.of(iter(frames), live=True) if frame] == [2, 3, 4]
+    assert [frame for frame in selection.of(iter(frames)) if frame] == []

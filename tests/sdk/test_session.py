@@ -5,6 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -72,6 +73,20 @@ def test_a_sink_that_failed_is_told_once_and_the_others_know_of_it():
     assert "told to fail" in good.ended[0].error
 
 
+@pytest.mark.parametrize("name", [5, None], ids=str)
+def test_a_name_that_is_no_text_is_refused_at_once(name):
+    with pytest.raises(UsageError, match=f"a session's name must be text, such as 'door camera', got {name}"):
+        pipeline().session(name)
+
+
+def test_a_time_that_falls_far_begins_anew_and_a_little_is_a_clocks_jitter():
+    with pipeline(tracker="iou").session("door") as session:
+        times = (0.0, 0.1, 0.2, 0.3, 0.29, 0.4, 9.0, 9.1, 9.2, 0.0, 0.1, 0.2, 0.3)
+        tracks = [session.push(PICTURE, seconds=seconds).detections.tracks.tolist() for seconds in times]
+    assert tracks[3:6] == [[1]] * 3
+    assert tracks[-1] not in ([-1], [1], tracks[8])
+
+
 def test_a_closed_session_takes_no_more():
     session = pipeline().session("door")
     session.close()
@@ -80,7 +95,11 @@ def test_a_closed_session_takes_no_more():
         session.push(grey_image(64, 48))
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "1.5", Decimal("1.5")], ids=str)
+@pytest.mark.parametrize(
+    "seconds",
+    [float("nan"), float("inf"), "1.5", Decimal("1.5"), 10**400, Fraction(10**400), np.timedelta64(1, "s")],
+    ids=["nan", "inf", "text", "decimal", "long", "long fraction", "span of numpy"],
+)
 def test_a_time_that_is_none_is_refused_and_numbers_of_any_kind_are_taken(seconds):
     with pipeline().session("door") as session:
         with pytest.raises(UsageError, match="session 'door': seconds must be a finite number, got"):

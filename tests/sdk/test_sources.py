@@ -383,6 +383,25 @@ def test_closing_ends_the_stream():
     assert list(frames) == []
 
 
+@pytest.mark.parametrize("drawn", [1, 3])
+def test_closing_closes_a_generator_of_pictures(drawn):
+    let_go = []
+
+    def pictures():
+        try:
+            yield from greys(5)
+        finally:
+            let_go.append(True)
+
+    (spec,) = open_sources(pictures())
+    for source in (ArraySource(pictures()), spec.open()):
+        for _ in zip(range(drawn), source, strict=False):
+            pass
+        source.close()
+        source.close()
+        assert let_go.pop()
+
+
 class Ours:
     """A source of the embedding program, with damage to report."""
 
