@@ -39,8 +39,8 @@ class loaded_once(Generic[T]):  # noqa: N801 - a decorator, such as functools.ca
             return self  # the class was asked
         if _loaded_in - {os.getpid()}:
             raise ModelError(
-                "models were loaded before this process was forked off, and cannot be used in it: start processes by 'spawn', or "
-                "make and first use a pipeline in them"
+                "models were loaded before this process was forked off, and none can be used in it: start processes by 'spawn', "
+                "or fork them off before a pipeline is used"
             )
         with self._lock:
             if self._name not in instance.__dict__:

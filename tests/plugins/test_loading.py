@@ -25,7 +25,7 @@ else:
         except ModelError as error:
             print(error)
 """
-REFUSED = "models were loaded before this process was forked off, and cannot be used in it: start processes by 'spawn', or "
+REFUSED = "models were loaded before this process was forked off, and none can be used in it: start processes by 'spawn'"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
