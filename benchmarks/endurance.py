@@ -1,24 +1,23 @@
 """Run the whole pipeline over a long recording, and watch memory.
 
-    python benchmarks/endurance.py CLIP [--frames 10000] [--height 240]
+    python benchmarks/endurance.py CLIP [--frames 10000]
 
-The clip is played over and over as one stream of arrays, scaled to a height. Every frame must come out, in order. Writes
-results/endurance.json beside this file, and fails where memory after the last frame exceeds that after the first thousand by more
-than 5 %.
+The clip is looped into one file. Every frame must come out, in order. Writes results/endurance.json beside this file, and fails
+where memory after the last frame exceeds that after the first thousand by more than 5 %.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from time import perf_counter
 
 import machine
+from looped import loop
 
-from framehook import Image, Pipeline, VideoSource
+from framehook import Pipeline, VideoSource
 
 HERE = Path(__file__).resolve().parent
 ALLOWED = 1.05
@@ -27,25 +26,28 @@ SETTLED = 1_000
 
 def main() -> None:
     arguments = parse()
-    images = load(arguments.clip, arguments.height)
+    with VideoSource(arguments.clip, name=arguments.clip.stem) as source:
+        info, once = source.info, sum(1 for _ in source)
+    times = -(-arguments.frames // once)
     memory = {}
     with tempfile.TemporaryDirectory() as out:
-        pipeline = Pipeline(detector="mtcnn:min_face=40", sinks=["csv", "jsonl", "tracks", "summary"], out=Path(out))
+        clip = loop(arguments.clip, Path(out) / arguments.clip.name, times=times)
+        pipeline = Pipeline(detector="mtcnn:min_face=40", sinks=["csv", "jsonl", "tracks", "summary"], out=Path(out) / "results")
         start, expected = perf_counter(), count()
-        with pipeline.run(played(images, arguments.frames)) as run:
+        with pipeline.run(clip) as run:
             for result in run:
                 assert result.frame.index == next(expected), "frames must come out in order, and all of them"
                 if (done := result.frame.index + 1) % SETTLED == 0:
                     memory[done] = resident_mib()
                     print(f"{done} frames, {memory[done]:.0f} MiB, {done / (perf_counter() - start):.1f} frames/s", flush=True)
         [statistics] = run.statistics.values()
-    assert statistics.processed == arguments.frames
+    assert statistics.processed == times * once
     growth = memory[max(memory)] / memory[SETTLED]
     report = {
         "machine": machine.facts(),
         "clip": arguments.clip.name,
-        "frames": arguments.frames,
-        "size": f"{images[0].shape[1]} x {images[0].shape[0]}",
+        "frames": statistics.processed,
+        "size": f"{info.width} x {info.height}",
         "frames_per_second": round(statistics.processed / statistics.seconds, 1),
         "tracks": statistics.tracks,
         "resident_mib": {str(done): round(mib, 1) for done, mib in memory.items()},
@@ -61,25 +63,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("clip", type=Path)
     parser.add_argument("--frames", type=int, default=10_000)
-    parser.add_argument("--height", type=int, default=240)
     return parser.parse_args()
-
-
-def load(clip: Path, height: int) -> list[Image]:
-    """Return the clip's pictures, scaled to the height."""
-    with VideoSource(clip, name=clip.stem) as source:
-        width = round(source.info.width * height / source.info.height)
-        return [frame.resized(width, height) for frame in source]
-
-
-def played(images: list[Image], frames: int) -> Iterator[Image]:
-    """Yield the pictures forwards and backwards, over and over, so that nothing jumps where the clip ends."""
-    there_and_back = [*images, *images[-2:0:-1]]
-    rounds = -(-frames // len(there_and_back))
-    for i, image in enumerate(chain.from_iterable(there_and_back for _ in range(rounds))):
-        if i == frames:
-            return
-        yield image
 
 
 def resident_mib() -> float:

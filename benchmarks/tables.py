@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md and docs/experiments.md from results/*.json: `python benchmarks/tables.py`.
+"""Write the tables of README.md, docs/performance.md and docs/experiments.md from results/*.json: `python benchmarks/tables.py`.
 
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`; what is there is replaced. A table without results
 is left as it is.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PAGES = [HERE.parent / "docs" / name for name in ("performance.md", "experiments.md")]
+PAGES = [HERE.parent / name for name in ("README.md", "docs/performance.md", "docs/experiments.md")]
 
 Rows = Sequence[Sequence[object]]
 
@@ -91,6 +91,15 @@ def throughput(results: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def headline(results: Mapping[str, Any]) -> Rows:
+    """A row for each clip, of what one wants to know first."""
+    rows: list[Sequence[object]] = [("clip, looped", "the usual script", "framehook", "times as fast", "of the script's faces")]
+    for name, clip in results["clips"].items():
+        script, ours = (f"{clip['frames_per_second'][which]:.0f} frames/s" for which in ("script", "pipeline"))
+        rows.append((f"`{name}`", script, ours, f"{clip['against_script']:.1f}", _percent(clip["recall"])))
+    return rows
+
+
 def stages(results: Mapping[str, Any]) -> Rows:
     """A row for each clip: where the time goes."""
     names = list(dict.fromkeys(stage for clip in results["clips"].values() for stage in clip["milliseconds_per_frame"]))
@@ -154,6 +163,7 @@ TABLES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Rows]]] = {
     "detector": ("detector.json", detector),
     "refine": ("refine.json", refine),
     "throughput": ("throughput.json", throughput),
+    "headline": ("throughput.json", headline),
     "stages": ("throughput.json", stages),
     "classifier": ("classifier.json", classifier),
     "streams": ("scaling.json", streams),

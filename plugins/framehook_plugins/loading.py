@@ -42,11 +42,13 @@ class loaded_once(Generic[T]):  # noqa: N801 - a decorator, such as functools.ca
                 "models were loaded before this process was forked off, and none can be used in it: start processes by 'spawn', "
                 "or fork them off before a pipeline is used"
             )
-        with self._lock:
-            if self._name not in instance.__dict__:
-                _loaded_in.add(os.getpid())
-                instance.__dict__[self._name] = self._load(instance)
-            value: T = instance.__dict__[self._name]
+        values = instance.__dict__
+        if self._name not in values:  # asked first without the lock: who has a model waits for nobody who loads another one
+            with self._lock:
+                if self._name not in values:
+                    _loaded_in.add(os.getpid())
+                    values[self._name] = self._load(instance)
+        value: T = values[self._name]
         return value
 
     def __set__(self, instance: object, value: T) -> None:

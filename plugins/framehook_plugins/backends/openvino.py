@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 Shape: TypeAlias = tuple[int, ...]
 
 # A program for one shape is a fifth faster than one for all, and takes as long to make as a few frames: so the shapes that come
-# again and again get one, now one and then another, lest a camera's frames wait for all of them at once.
-_OFTEN = 16  # uses of a shape
-_BETWEEN = 64  # uses of the network, from one program to the next
+# again and again get one, now one and then another, lest a camera's frames wait for all of them at once, but soon, for memory to
+# be after some hundred frames what it stays at.
+_OFTEN = 8  # uses of a shape
+_BETWEEN = 16  # uses of the network, from one program to the next
 _PROGRAMS = 64
 _COUNTED = 1000  # shapes; pictures of many sizes have many
 
