@@ -150,17 +150,21 @@ def test_a_forgotten_run_that_is_collected_on_its_own_thread_ends():
 
 def test_a_forgotten_run_waits_for_no_thread_that_waits_for_the_one_that_forgot_it(monkeypatch, caplog):
     monkeypatch.setattr("framehook.engine._PATIENCE_SECONDS", 0.1)
-    lock = threading.Lock()
+    lock, waits = threading.Lock(), threading.Event()
 
     class Locking(FixedDetector):
         def detect(self, frames):
-            with lock:
-                return super().detect(frames)
+            if frames[0].index == 3:  # for which there is room, though only the first result is taken
+                waits.set()
+                with lock:
+                    return super().detect(frames)
+            return super().detect(frames)
 
     def forget():
-        run = pipeline(detector=Locking()).run([PICTURE] * 100)
-        next(run)
         lock.acquire()
+        run = pipeline(detector=Locking(), batch=1).run([PICTURE] * 100)
+        next(run)
+        assert waits.wait(20)
         return threading.enumerate()
 
     threads = forget()
