@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 from framehook import returned
 from framehook.contracts import Analyzer
@@ -11,12 +12,16 @@ from framehook.detections import Detections
 from framehook.errors import StageError
 from framehook.following import Following
 from framehook.frame import Frame
+from framehook.hindsight import Hindsight
 from framehook.results import FrameResult
 from framehook.stages import Stages
 from framehook.steps import CallError, Item, Step, ask, attempt
 from framehook.stream_state import StreamState
 
 log = logging.getLogger("framehook")
+
+Done: TypeAlias = tuple[list[tuple[StreamState, FrameResult]], StageError | None]
+"""The results that are known by now, each stream's in order, and why there will be no more."""
 
 
 class Analysis:
@@ -27,19 +32,20 @@ class Analysis:
         self._ask = partial(ask, stages)
         self._following = Following(stages)
         self._slow: set[str] = set()  # plugins that fail on batches
+        self._hindsight: dict[StreamState, Hindsight] = {}
+        self._columns = [column for classifier in stages.classifiers for column in classifier.columns]
         self._after = [Step(self._select, batched=False)]
         for index in range(len(stages.classifiers)):
             self._after += [
                 Step(partial(self._classify, index), batched=True),
                 Step(partial(self._report, index), batched=False),
             ]
-        self._after.append(Step(self._analyze, batched=False))
 
-    def process(self, batch: Sequence[tuple[StreamState, Frame]]) -> tuple[list[FrameResult], StageError | None]:
+    def process(self, batch: Sequence[tuple[StreamState, Frame]]) -> Done:
         """Take a batch through all stages.
 
-        Returns:
-            The results in the order of the batch; where a plugin raised, those of the frames before it, and the error.
+        Frames of recordings may be done later, in another batch or at the end of their stream. Where a plugin raised, those
+        before it are done now.
         """
         items = [Item(state, frame, i, *state.next_frame(frame.seconds)) for i, (state, frame) in enumerate(batch)]
         for item in items:
@@ -57,9 +63,31 @@ class Analysis:
             if outcome.error is not None:
                 error = outcome.error
                 items = items[: group[outcome.good].place]
+        done = [settled for item in items for settled in self._settled(item)]
+        if error is not None:
+            done += [item for hindsight in self._hindsight.values() for item in hindsight.rest()]
+        return self._done(done, error)
+
+    def finish(self, state: StreamState) -> Done:
+        """Take through the last stages what still waits of a stream that has ended."""
+        hindsight = self._hindsight.pop(state, None)
+        return self._done(hindsight.rest() if hindsight else [], None)
+
+    def _settled(self, item: Item) -> list[Item]:
+        """Return the frames about which all is known by now."""
+        state = item.state
+        if not state.recorded or state.tracker is None:
+            return [item]
+        if state not in self._hindsight:
+            self._hindsight[state] = Hindsight(state.stream, self._columns)
+        return self._hindsight[state].take(item)
+
+    def _done(self, items: list[Item], error: StageError | None) -> Done:
+        outcome = attempt(Step(self._analyze, batched=False), items)
+        items = items[: outcome.good]
         for item in items:
             item.state.counters.count(item.detections)
-        return [item.result() for item in items], error
+        return [(item.state, item.result()) for item in items], outcome.error or error
 
     def _tell_of_batch(self, failure: CallError, items: list[Item]) -> None:
         """Say once that a plugin fails on batches: it takes twice the time, and nobody would know why."""

@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 from framehook import returned
 from framehook.addresses import is_address
-from framehook.analysis import Analysis
+from framehook.analysis import Analysis, Done
 from framehook.contracts import DamageReporter, Source, keeps
 from framehook.delivery import Delivery
 from framehook.errors import FramehookError, RunError, SourceError
@@ -81,7 +81,7 @@ class _Ended:
 
 
 _Waiting: TypeAlias = tuple[Frame, float]  # with the moment it came
-_Result: TypeAlias = tuple[_Stream, FrameResult, float]  # with the moment its frame came
+_Result: TypeAlias = tuple[StreamState, FrameResult, float]  # with the moment its frame came
 _ToSinks: TypeAlias = _Result | _Ended | FramehookError | None
 
 
@@ -370,21 +370,38 @@ class Engine:
         try:
             while (taken := self._inbox.take(self._batch)) is not None:
                 waiting, ended = taken
-                start = time.perf_counter()
-                results, error = analysis.process([(self._state(stream, frame), frame) for stream, (frame, _) in waiting])
-                for stream, _ in waiting:
-                    stream.counters.inference_seconds += (time.perf_counter() - start) / len(waiting)
-                for (stream, (_, came)), result in zip(waiting, results, strict=False):  # fewer results after an error
-                    self._to_sinks.put((stream, result, came))
-                if error is not None:
-                    raise error
+                came = {id(frame): moment for _, (frame, moment) in waiting}
+                batch = [(self._state(stream, frame), frame) for stream, (frame, _) in waiting]
+                self._hand_on(partial(analysis.process, batch), [state for state, _ in batch], came)
                 for stream in ended:
+                    if stream.state is not None:
+                        self._hand_on(partial(analysis.finish, stream.state), [stream.state], {})
                     self._to_sinks.put(_Ended(stream))
         except BaseException as error:
             self._stop(discard=True)
             self._to_sinks.put(_as_framehook_error(error))
         finally:
             self._to_sinks.put(None)
+
+    def _hand_on(self, analyse: Callable[[], Done], states: Sequence[StreamState], came: Mapping[int, float]) -> None:
+        """Analyse, on the clock of these streams, and send to the sinks what is done.
+
+        Args:
+            analyse: what to do.
+            states: of the streams; one that has several frames in it is named several times.
+            came: the moments at which frames came, by their `id`; a recording's, which may have come earlier, is never late.
+
+        Raises:
+            StageError: a plugin raised.
+        """
+        start = time.perf_counter()
+        results, error = analyse()
+        for state in states:
+            state.counters.inference_seconds += (time.perf_counter() - start) / len(states)
+        for state, result in results:
+            self._to_sinks.put((state, result, came.get(id(result.frame), math.inf)))
+        if error is not None:
+            raise error
 
     def _state(self, stream: _Stream, frame: Frame) -> StreamState:
         if stream.state is None:
@@ -439,11 +456,10 @@ class Engine:
             if message.stream.state is not None:
                 self._delivery.end(message.stream.state)
         else:
-            stream, result, came = message
+            state, result, came = message
             if result.frame.stream.live and time.perf_counter() - came > _LATE_SECONDS:
-                stream.counters.late += 1
-            assert stream.state is not None  # its results came out of it
-            self._delivery.write(stream.state, result)
+                state.counters.late += 1
+            self._delivery.write(state, result)
             self._ready.put(result)
 
 

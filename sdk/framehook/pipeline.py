@@ -42,7 +42,7 @@ class Pipeline:
             up to that many good frames are lost.
         detect_every: detect on every n-th frame, and follow in between; None chooses by the time between frames where the
             detector is a `Refiner`, more often where new things turn up and in live streams, else detects on every frame.
-        classify_every: frames between two looks at a face that is known; None looks about twice a second of the stream's time.
+        classify_every: frames between two looks at a face that is known; None looks every 0.8 s of the stream's time.
         start: seconds; earlier frames are passed over. Of live streams it counts from the first frame, as `end` does.
         end: seconds; where the analysis stops; None for the end.
         every: analyse every n-th frame.

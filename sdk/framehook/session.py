@@ -100,15 +100,16 @@ class Session:
             picture=picture,
         )
         self._counters.decoded += 1
-        results, error = self._analysis.process([(self._state, frame)])
+        done, error = self._analysis.process([(self._state, frame)])
         if error is not None:
             raise error
+        [(_, result)] = done
         try:
-            self._delivery.write(self._state, results[0])
+            self._delivery.write(self._state, result)
         except FramehookError as failure:
             self._counters.error = str(failure)  # what the other sinks say at the end must not vouch for this one's file
             raise
-        return results[0]
+        return result
 
     @property
     def statistics(self) -> StreamStatistics:

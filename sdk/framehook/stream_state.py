@@ -16,10 +16,10 @@ from framehook.results import Event, StreamStatistics
 from framehook.spacing import Spacing
 from framehook.stages import Stages
 
-# A new track is looked at three times in a row, so that its first reports are steady, and twice more after these waits: frames
-# that follow each other show much the same. docs/models.md says how much less the reported age moves later on.
-_FIRST_WAITS_SECONDS = (0.0, 0.0, 0.11, 0.19)
-_REVIEW_SECONDS = 0.47  # and then again after half a second; a little less, since no frame falls exactly there
+# A new track is looked at in every second frame at first, at 30 frames/s, for frames that follow each other show much the same,
+# and then now and again; a little less, since no frame falls exactly there. docs/models.md says how steady that makes the age.
+_FIRST_VIEWS, _FIRST_WAIT_SECONDS = 8, 0.06
+_REVIEW_SECONDS = 0.79
 _FORGET_FRAMES = 20_000
 _GLANCE_SIDE = 16  # pixels across and down that two pictures are compared by
 _CUT = 30.0  # mean difference of these, of 255 and without their means: on real clips moving cameras stay below 13, a cut has 70
@@ -128,6 +128,8 @@ class StreamState:
     ) -> None:
         self.stream = stream
         self.counters = counters
+        self.recorded = recorded
+        """Whether its frames can wait for later ones."""
         self._happened = deque() if happened is None else happened
         self.tracker = stages.make_tracker() if stages.make_tracker else None
         self.aggregators = [TrackAggregator(classifier.columns) for classifier in stages.classifiers]
@@ -233,6 +235,6 @@ class StreamState:
     def _wants_another(self, looks: _Looks, number: int, seconds: float) -> bool:
         if self._classify_every is not None and number - looks.number >= self._classify_every:
             return True
-        if looks.views <= len(_FIRST_WAITS_SECONDS):
-            return not 0 <= seconds - looks.seconds < _FIRST_WAITS_SECONDS[looks.views - 1]
+        if looks.views < _FIRST_VIEWS:
+            return not 0 <= seconds - looks.seconds < _FIRST_WAIT_SECONDS
         return self._classify_every is None and not 0 <= seconds - looks.seconds < _REVIEW_SECONDS

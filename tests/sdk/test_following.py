@@ -114,8 +114,9 @@ def test_faces_of_all_streams_are_looked_for_together_frame_after_frame():
     batch = [
         (states[i], make_frame(grey_image(64, 48), index=k, seconds=k / 25, stream=infos[i])) for i in range(2) for k in range(3)
     ]
-    results, error = Analysis(stages).process(batch)
+    done, error = Analysis(stages).process(batch)
     assert error is None
+    results = [result for _, result in done]
     assert detector.asked == [[("a", 1), ("b", 1)], [("a", 2), ("b", 2)]]
     assert [(result.frame.stream.name, result.frame.index) for result in results] == [
         (name, k) for name in "ab" for k in range(3)

@@ -210,9 +210,9 @@ def process(world, streams, *, detect_every):
         stream = StreamInfo(name=f"stream {i}", width=64, height=48)
         state = StreamState(stream, stages, Counters(), recorded=True)
         batch += [(state, make_frame(picture, index=k, seconds=k / 25, stream=stream)) for k, picture in enumerate(pictures)]
-    results, error = Analysis(stages).process(batch)
+    done, error = Analysis(stages).process(batch)
     assert error is None
-    return results
+    return [result for _, result in done]
 
 
 def test_where_looking_fails_all_frames_before_are_delivered(tmp_path):
