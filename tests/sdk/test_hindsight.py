@@ -48,13 +48,12 @@ def levels(results):
     return [float(result.detections.attributes["level"][0]) for result in results]
 
 
-def test_a_frame_of_a_file_reports_what_its_track_shows_in_the_next_0_6_s(tmp_path):
+def test_a_frame_of_a_file_reports_what_its_track_shows_in_the_next_0_8_s(tmp_path):
     path = synthetic_video(tmp_path / "a.mp4", frames=60)  # views at 0, 2, …, 14, 34 and 54
     said = levels(pipeline(detect_every=1).run(str(path)))
-    assert said[0] == 7
-    assert said[19] == 7
-    assert said[20] == said[39] == 10
-    assert said[45:] == [pytest.approx((56 + 34 + 54) / 10)] * 15
+    assert said[:15] == [7] * 15
+    assert said[15:35] == [10] * 20
+    assert said[35:] == [pytest.approx((56 + 34 + 54) / 10)] * 25
 
 
 def test_arrays_live_streams_and_sessions_report_what_is_known_at_once():
@@ -123,9 +122,9 @@ def test_where_an_analyzer_fails_nothing_after_it_is_delivered(tmp_path):
     assert [result.frame.index for result in sink.results] == [0, 1, 2]
 
 
-def item(index, tracks, *, seconds=None, **attributes):
-    n = len(tracks)
-    found = Detections(boxes=np.tile(np.float32([8, 8, 24, 24]), (n, 1)), tracks=np.array(tracks, np.int64))
+def item(index, tracks, *, seconds=None, boxes=None, names=("face",), **attributes):
+    boxes = [(8, 8, 24, 24)] * len(tracks) if boxes is None else boxes
+    found = Detections(boxes=np.reshape(np.float32(boxes), (-1, 4)), tracks=np.array(tracks, np.int64), names=names)
     seconds = index / 25 if seconds is None else seconds
     frame = make_frame(grey_image(64, 48), index=index, seconds=seconds, stream=STREAM)
     return Item(None, frame, index, index, True, detections=found.with_attributes(**attributes))
@@ -149,7 +148,7 @@ def test_words_and_their_probabilities_go_together():
     assert (first.detections.attributes["mood"][0], first.detections.attributes["score"][0]) == ("angry", 0.7)
 
 
-@pytest.mark.parametrize("seconds", [0.6, 100.0, -0.04])
+@pytest.mark.parametrize("seconds", [0.8, 100.0, -0.04])
 def test_a_frame_waits_for_none_of_another_time(seconds):
     hindsight = Hindsight(STREAM, (LEVEL,))
     first = item(0, [1], level=[1.0])
@@ -158,14 +157,57 @@ def test_a_frame_waits_for_none_of_another_time(seconds):
     assert first.detections.attributes["level"].tolist() == [1]
 
 
-@pytest.mark.parametrize(("width", "height", "most"), [(64, 48, 24), (1920, 1080, 14), (3840, 2160, 3), (20_000, 10_000, 0)])
+@pytest.mark.parametrize(("width", "height", "most"), [(64, 48, 24), (1920, 1080, 21), (3840, 2160, 5), (20_000, 10_000, 0)])
 def test_how_many_frames_wait_hangs_on_their_size(width, height, most):
     hindsight = Hindsight(replace(STREAM, width=width, height=height), (LEVEL,))
     done = [len(hindsight.take(item(i, [1], seconds=i / 1000, level=[1.0]))) for i in range(40)]
     assert done == [0] * most + [1] * (40 - most)
 
 
-def test_where_no_column_is_of_a_track_nothing_waits():
-    hindsight = Hindsight(STREAM, (NOW,))
-    first = item(0, [1], now=[3])
-    assert hindsight.take(first) == [first]
+def tracks(frames):
+    hindsight = Hindsight(STREAM, ())
+    done = [item for frame in frames for item in hindsight.take(frame)] + hindsight.rest()
+    assert done == frames
+    return [frame.detections.tracks.tolist() for frame in frames]
+
+
+def test_what_gets_an_id_has_it_in_the_frames_before_too():
+    assert tracks([item(0, [-1]), item(1, [-1]), item(2, [4])]) == [[4], [4], [4]]
+
+
+def test_what_was_not_there_in_a_frame_between_is_left_alone():
+    assert tracks([item(0, [-1]), item(1, []), item(2, [-1]), item(3, [4])]) == [[-1], [], [4], [4]]
+
+
+def test_a_track_that_comes_back_claims_nothing():
+    assert tracks([item(0, [4]), item(1, [-1]), item(2, [4])]) == [[4], [-1], [4]]
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        ([[30, 8, 46, 24], [10, 8, 26, 24]], [-1, 4]),  # the one that lies there
+        ([[15, 8, 31, 24]], [-1]),  # too far away
+        ([[8, 8, 24, 24], [9, 8, 25, 24]], [4, -1]),  # the nearest of two
+    ],
+)
+def test_the_id_goes_to_what_lies_at_the_same_place(before, wanted):
+    assert tracks([item(0, [-1] * len(before), boxes=before), item(1, [4])])[0] == wanted
+
+
+def test_two_of_one_place_get_one_id_each():
+    assert tracks([item(0, [-1]), item(1, [4, 5])]) == [[4], [4, 5]]
+
+
+def test_another_word_is_another_thing():
+    frames = [item(0, [-1], names=("car",)), item(1, [4], names=("face", "car"))]
+    assert tracks(frames)[0] == [-1]
+
+
+def test_a_file_has_ids_from_the_first_frame_and_a_session_once_the_tracker_is_sure(tmp_path):
+    path = synthetic_video(tmp_path / "a.mp4", frames=5)
+    sure = Pipeline(detector=FixedDetector(), tracker="iou", classifiers=[])
+    assert [result.detections.tracks.tolist() for result in sure.run(str(path))] == [[1]] * 5
+    with sure.session("door") as session:
+        pushed = [session.push(grey_image(64, 48), seconds=i / 25).detections.tracks.tolist() for i in range(5)]
+    assert pushed == [[-1], [-1], [1], [1], [1]]

@@ -210,8 +210,11 @@ def process(world, streams, *, detect_every):
         stream = StreamInfo(name=f"stream {i}", width=64, height=48)
         state = StreamState(stream, stages, Counters(), recorded=True)
         batch += [(state, make_frame(picture, index=k, seconds=k / 25, stream=stream)) for k, picture in enumerate(pictures)]
-    done, error = Analysis(stages).process(batch)
+    analysis = Analysis(stages)
+    done, error = analysis.process(batch)
     assert error is None
+    for state in dict.fromkeys(state for state, _ in batch):
+        done += analysis.finish(state)[0]
     return [result for _, result in done]
 
 
